@@ -1,0 +1,47 @@
+"""Measures what `import flowlearner` costs beyond `import pandas, pyarrow`, which its users import anyway."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from functools import partial
+from typing import Any
+
+from pairs import collect_pairs, make_result, run_benchmark
+
+LIMIT_S = 0.15
+PAIRS = 11
+PEER = "import pandas, pyarrow"
+TIMED = """
+from time import perf_counter
+start = perf_counter()
+{statements}
+print(perf_counter() - start)
+"""
+
+
+def time_imports(statements: str) -> float:
+    """Seconds that the statements take in a fresh interpreter; starting it does not count."""
+    child = subprocess.run(
+        [sys.executable, "-c", TIMED.format(statements=statements)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return float(child.stdout)
+
+
+def measure() -> list[dict[str, Any]]:
+    """The root alone, and with the two names that every workflow imports."""
+    results = []
+    for statement in ("import flowlearner", "from flowlearner import operator, workflow"):
+        ours = partial(time_imports, f"{PEER}\n{statement}")
+        pairs = collect_pairs(ours, partial(time_imports, PEER), pairs=PAIRS)
+        extra_s = pairs.extra_median_s
+        target = f"<= {LIMIT_S} s more (found {extra_s:.3f})"
+        results.append(make_result(f"{statement}, beyond {PEER}", pairs, target, extra_s <= LIMIT_S))
+    return results
+
+
+if __name__ == "__main__":
+    sys.exit(run_benchmark(measure))

@@ -1,0 +1,100 @@
+"""flowlearner: typed workflows whose every run is remembered, shared and repeatable.
+
+Names load on first use, so importing the package imports neither Prefect nor pandas.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flowlearner.client import Client, Run
+    from flowlearner.engine.logs import report
+    from flowlearner.errors import (
+        ArtifactError,
+        CatalogError,
+        CompileError,
+        DefinitionError,
+        FlowLearnerError,
+        InputError,
+        NotFoundError,
+        OperatorError,
+        ParameterError,
+        PlatformError,
+        QueryError,
+        ResourceError,
+        RunFailed,
+        UsageError,
+        UserError,
+    )
+    from flowlearner.operation import Operator, operator
+    from flowlearner.types import (
+        Choice,
+        Columns,
+        File,
+        LogRange,
+        Metric,
+        Model,
+        Pickled,
+        Range,
+        Secret,
+        Seed,
+        Static,
+    )
+    from flowlearner.facade import Workflow, workflow
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "flowlearner.client": ("Client", "Run"),
+    "flowlearner.engine.logs": ("report",),
+    "flowlearner.errors": (
+        "ArtifactError",
+        "CatalogError",
+        "CompileError",
+        "DefinitionError",
+        "FlowLearnerError",
+        "InputError",
+        "NotFoundError",
+        "OperatorError",
+        "ParameterError",
+        "PlatformError",
+        "QueryError",
+        "ResourceError",
+        "RunFailed",
+        "UsageError",
+        "UserError",
+    ),
+    "flowlearner.operation": ("Operator", "operator"),
+    "flowlearner.types": (
+        "Choice",
+        "Columns",
+        "File",
+        "LogRange",
+        "Metric",
+        "Model",
+        "Pickled",
+        "Range",
+        "Secret",
+        "Seed",
+        "Static",
+    ),
+    "flowlearner.facade": ("Workflow", "workflow"),
+}
+_MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_MODULE_OF)  # noqa: PLE0605 - one table serves the lazy loader and the list
+
+
+def __getattr__(name: str) -> Any:
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module 'flowlearner' has no attribute {name!r}")
+    value = getattr(importlib.import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

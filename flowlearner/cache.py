@@ -1,0 +1,109 @@
+"""Cache keys, and the decision whether a node hits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flowlearner.artifacts import ArtifactStore
+from flowlearner.canonical import digest_parts
+from flowlearner.catalog import Catalog
+from flowlearner.errors import ArtifactError
+from flowlearner.graph import Node
+from flowlearner.records import Artifact, CacheEntry, NodeRun
+
+KEY_KIND = "node-key/1"
+UNSET: Any = object()
+
+
+@dataclass(frozen=True)
+class BoundValue:
+    """The value of one input.
+
+    Attributes:
+        hash: canonical content hash; None for a secret or a value without one.
+        artifact: where the value is stored, if it is.
+        value: the value itself, for a literal.
+        items: the parts of a collection, built as `make` says.
+        unstable: why there is no hash, in words.
+    """
+
+    hash: str | None
+    artifact: Artifact | None = None
+    value: Any = UNSET
+    items: tuple[BoundValue, ...] = ()
+    make: Any = None
+    keys: tuple[Any, ...] = ()
+    secret: bool = False
+    unstable: str | None = None
+
+
+def compute_key(fingerprint: str, inputs: Mapping[str, str]) -> str:
+    """Return the cache key of a call: the code's fingerprint and the content hash of each input.
+
+    The pre-image starts with its kind and format number; inputs are in the order of their names.
+    """
+    parts = [part for name in sorted(inputs) for part in (name, inputs[name])]
+    return digest_parts(KEY_KIND, fingerprint, *parts)
+
+
+def find_uncacheable(node: Node, inputs: Mapping[str, BoundValue]) -> str | None:
+    """Return why a call cannot be cached, or None."""
+    operator = node.operator
+    if operator.effects:
+        return "effects=True"
+    if not operator.cache:
+        return "cache=False"
+    problems = operator.fingerprint().problems
+    if problems:
+        return f"its code cannot be followed: {problems[0]}"
+    for name, bound in inputs.items():
+        if bound.unstable:
+            return f"input '{name}' has no stable encoding: {bound.unstable}"
+    return None
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A result that is there and whole."""
+
+    entry: CacheEntry
+    artifacts: Mapping[str, Artifact]
+
+
+def find_hits(catalog: Catalog, store: ArtifactStore, keys: list[str]) -> tuple[dict[str, Hit], dict[str, str]]:
+    """Look keys up and verify the stored bytes.
+
+    Returns:
+        hits by key, and for keys whose artifact is gone or damaged the reason in words.
+    """
+    entries = catalog.find_cache_entries(keys)
+    hashes = {o.hash for e in entries.values() for o in e.outputs}
+    artifacts = catalog.find_artifacts(list(hashes)) if hashes else {}
+    hits: dict[str, Hit] = {}
+    lost: dict[str, str] = {}
+    for key, entry in entries.items():
+        try:
+            for output in entry.outputs:
+                if output.hash not in artifacts:
+                    raise ArtifactError(f"artifact of output '{output.name}' is not in the catalog")
+                store.check(artifacts[output.hash])
+        except ArtifactError as error:
+            lost[key] = f"artifact lost: {error}"
+        else:
+            hits[key] = Hit(entry, {o.name: artifacts[o.hash] for o in entry.outputs})
+    return hits, lost
+
+
+def explain_miss(previous: NodeRun | None, fingerprint: str, inputs: Mapping[str, str | None]) -> str:
+    """Say what differs from the latest run of the same node."""
+    if previous is None:
+        return "first run of this node"
+    if previous.fingerprint != fingerprint:
+        return "the operator's code changed"
+    changed = [name for name, hash_ in inputs.items() if previous.inputs.get(name, "") != hash_]
+    if changed:
+        noun = "input" if len(changed) == 1 else "inputs"
+        return f"{noun} {', '.join(repr(n) for n in changed)} changed"
+    return "no stored result for this key"

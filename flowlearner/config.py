@@ -1,0 +1,54 @@
+"""Settings: where the home, the catalog and the artifacts are.
+
+Every setting is read from the environment (`FLOWLEARNER_HOME`, `FLOWLEARNER_CATALOG`, ...).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+GIB = 1 << 30
+
+
+class Settings(BaseSettings):
+    """What a process needs to know of its surroundings.
+
+    Attributes:
+        home: folder of everything that flowlearner keeps on this machine.
+        catalog: SQLAlchemy URL; empty means a SQLite file under `home`.
+        artifacts: fsspec URL of the artifact store; empty means a folder under `home`.
+        ray_address: address of an existing Ray cluster; empty means none.
+        file_limit_bytes: input files up to this size are stored as artifacts, larger ones by reference.
+        inline_limit_bytes: encoded values below this size live in the catalog row itself.
+        snapshot_limit_bytes: user source above this size in total is not captured.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="FLOWLEARNER_", frozen=True)
+
+    home: Path = Field(default_factory=lambda: Path.home() / ".flowlearner")
+    catalog: str = ""
+    artifacts: str = ""
+    ray_address: str = ""
+    file_limit_bytes: int = GIB
+    inline_limit_bytes: int = 64 * 1024
+    snapshot_limit_bytes: int = 20 * 1024 * 1024
+
+    @property
+    def catalog_url(self) -> str:
+        return self.catalog or f"sqlite:///{self.home_path / 'catalog.db'}"
+
+    @property
+    def artifacts_url(self) -> str:
+        return self.artifacts or str(self.home_path / "artifacts")
+
+    @property
+    def home_path(self) -> Path:
+        return self.home.expanduser().absolute()
+
+
+def get_settings() -> Settings:
+    """Read the settings from the environment as it is now."""
+    return Settings()

@@ -1,0 +1,215 @@
+"""A workflow as it is declared, and the compiler that turns it into a graph."""
+
+from __future__ import annotations
+
+import functools
+import re
+import traceback
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flowlearner.artifacts import find_codec
+from flowlearner.errors import CompileError, DefinitionError, NotFoundError, ParameterError, shorten, suggest
+from flowlearner.fingerprint import Fingerprint, compute_fingerprint
+from flowlearner.futures import Future, Tracer, TraceStop, location_of
+from flowlearner.graph import Binding, Graph, ParamRef, iter_refs
+from flowlearner.interface import MISSING, Interface, Mismatch, Param, conform, make_interface, type_text
+from flowlearner.operation import active_tracer, check_defaults
+
+
+class CompileWarning(UserWarning):
+    """A workflow that compiles but is probably not what was meant."""
+
+
+class Definition:
+    """A decorated workflow function with its typed interface.
+
+    Attributes:
+        fn: the function; it runs only to be compiled.
+        name: its name.
+        interface: parameters and outputs.
+    """
+
+    __flowlearner_workflow__ = True
+
+    def __init__(self, fn: Callable[..., Any], localns: Mapping[str, Any] | None = None) -> None:
+        if not hasattr(fn, "__code__"):
+            raise DefinitionError(f"@workflow takes a plain function, found {fn!r}")
+        functools.update_wrapper(self, fn)
+        self.fn = fn
+        self.name = fn.__name__
+        self.interface: Interface = make_interface(fn, "workflow", localns)
+        check_defaults(self.interface, fn, "workflow")
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        """Inside a compile, inline the workflow; outside, run it as plain Python."""
+        tracer = active_tracer.get()
+        if isinstance(tracer, Tracer):
+            return tracer.inline(self, args, kwargs)
+        return self.fn(*args, **kwargs)
+
+    def fingerprint(self) -> Fingerprint:
+        return compute_fingerprint(self.fn)
+
+    def compile(self, **static: Any) -> Graph:
+        """Trace the workflow into a typed graph. No operator runs.
+
+        Args:
+            static: values of `Static` and operator parameters; others keep their defaults.
+
+        Raises:
+            CompileError: with every problem that was found.
+            ParameterError: a name in `static` is not a static parameter, or one without default is left out.
+        """
+        plain = self._bind_static(static)
+        tracer = Tracer(self.name)
+        values = {
+            p.name: plain[p.name] if p.is_static else Future(tracer, ParamRef(p.name), p.type, f"parameter '{p.name}'")
+            for p in self.interface.params
+        }
+        outputs: dict[str, Binding] = {}
+        with tracer.active():
+            try:
+                outputs = tracer.read_outputs(self, self.fn(**values), None)
+            except TraceStop:
+                pass
+            except RecursionError:
+                raise
+            except Exception as error:
+                self._record_exception(tracer, error)
+        self._check_codecs(tracer)
+        if tracer.problems:
+            raise CompileError(self.name, tracer.problems)
+        graph = Graph(
+            workflow=self.name,
+            interface=self.interface,
+            nodes=tuple(tracer.nodes),
+            outputs=outputs,
+            static=plain,
+            unused=find_unused(tracer, outputs),
+        )
+        if graph.unused:
+            warnings.warn(
+                f"workflow '{self.name}': nothing uses the outputs of {shorten(graph.unused)}; "
+                "they run all the same. Return or remove them.",
+                CompileWarning,
+                stacklevel=2,
+            )
+        return graph
+
+    def _bind_static(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        static = {p.name: p for p in self.interface.params if p.is_static}
+        for name in given:
+            if name not in static:
+                if name in self.interface.by_name:
+                    raise ParameterError(
+                        f"workflow '{self.name}': '{name}' is a future while compiling; only Static and operator "
+                        f"parameters take a value here: {shorten(static)}"
+                    )
+                raise ParameterError(
+                    f"workflow '{self.name}' has no parameter '{name}'; it takes "
+                    f"{shorten(self.interface.by_name)}.{suggest(name, self.interface.by_name)}"
+                )
+        values: dict[str, Any] = {}
+        for name, param in static.items():
+            value = given.get(name, param.default)
+            if value is MISSING:
+                raise ParameterError(f"workflow '{self.name}' needs a value for '{name}: {param.type}' to compile")
+            values[name] = value if name not in given else self.conform_param(param, value)
+        return values
+
+    def conform_param(self, param: Param, value: Any) -> Any:
+        """Return a parameter's value as its declared type.
+
+        Raises:
+            ParameterError: the value does not fit the type, range or choice.
+        """
+        if param.takes_operator:
+            if not getattr(value, "__flowlearner_operator__", False):
+                raise ParameterError(
+                    f"workflow '{self.name}', parameter '{param.name}': expected an operator, found {value!r}"
+                )
+            return value
+        try:
+            return conform(value, param.type, f"parameter '{param.name}'")
+        except Mismatch as error:
+            raise ParameterError(f"workflow '{self.name}', {error}") from None
+
+    def _record_exception(self, tracer: Tracer, error: Exception) -> None:
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if "/flowlearner/" not in f.filename]
+        frames = [f for f in frames if f.filename != "<string>"]
+        location = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else location_of(self.fn)
+        wrong = _OUTPUT_ERROR.match(str(error)) if isinstance(error, TypeError) else None
+        cls = self.interface.output_class
+        if wrong and cls is not None and wrong["cls"] == cls.__name__:
+            names = ", ".join(re.findall(r"'(\w+)'", wrong["what"]))
+            verb = "returns" if wrong["what"].startswith("got") else "does not return"
+            tracer.problem(
+                f"declares {shorten(cls._fields)} but {verb} {names}. Return what '{cls.__name__}' declares, "
+                "or change the declaration.",
+                kind="outputs",
+                location=location,
+            )
+            return
+        cascade = " (it may follow from the problems above)" if tracer.problems else ""
+        tracer.problem(
+            f"its body raised {type(error).__name__}: {error}{cascade}. A workflow's body only composes "
+            "operators; work on values belongs into an operator.",
+            kind="body",
+            location=location,
+        )
+
+    def _check_codecs(self, tracer: Tracer) -> None:
+        cure = "Use a supported type, register a codec with flowlearner.artifacts.register_codec, or annotate Any."
+        for param in self.interface.params:
+            if not param.is_static and param.type.kind != "secret" and find_codec(param.type.hint) is None:
+                tracer.problem(
+                    f"parameter '{param.name}': no codec stores {type_text(param.type.hint)}. {cure}",
+                    kind="codec",
+                    location=location_of(self.fn),
+                )
+        seen: set[Any] = set()
+        for node in tracer.nodes:
+            if node.operator in seen:
+                continue
+            seen.add(node.operator)
+            for output in node.operator.interface.outputs:
+                if find_codec(output.type.hint) is None:
+                    tracer.problem(
+                        f"output '{output.name}': no codec stores {type_text(output.type.hint)}. {cure}",
+                        kind="codec",
+                        node=node.name,
+                        location=location_of(node.operator.fn),
+                    )
+
+    def find_param(self, name: str) -> Param:
+        """Return a parameter by name; `-` counts as `_`.
+
+        Raises:
+            NotFoundError: there is none; the message names the nearest.
+        """
+        param = self.interface.by_name.get(name) or self.interface.by_name.get(name.replace("-", "_"))
+        if param is None:
+            raise NotFoundError(
+                f"workflow '{self.name}' has no parameter '{name}'; it takes "
+                f"{shorten(self.interface.by_name)}.{suggest(name, self.interface.by_name)}"
+            )
+        return param
+
+
+_OUTPUT_ERROR = re.compile(
+    r"^(?:.*\.)?(?P<cls>\w+)\.__new__\(\) (?P<what>got an unexpected keyword argument .*|missing \d+ required .*)$"
+)
+
+
+def find_unused(tracer: Tracer, outputs: Mapping[str, Binding]) -> tuple[str, ...]:
+    """Return nodes with outputs that neither another node nor the workflow reads."""
+    used = {ref.node for b in outputs.values() for ref in iter_refs(b)}
+    for node in tracer.nodes:
+        used.update(node.upstream)
+    return tuple(
+        n.name for n in tracer.nodes if n.name not in used and n.operator.interface.outputs and not n.operator.effects
+    )
+
+

@@ -1,0 +1,128 @@
+"""What every executor shares: options, events, listeners, and the limits of the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from flowlearner.capture import count_cpus, total_memory_bytes
+from flowlearner.errors import ResourceError
+from flowlearner.graph import Graph
+from flowlearner.records import ErrorInfo, LogLine, Status
+
+EXECUTORS = ("prefect", "local")
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a run is made; nothing here enters a cache key but the seed, through Seed parameters.
+
+    Attributes:
+        seed: what an unbound Seed parameter receives.
+        cache: False looks nothing up; results are stored all the same.
+        refresh: names of nodes that run even where they would hit.
+        command: the command line, for the record.
+    """
+
+    experiment: str = "default"
+    tags: Mapping[str, str] = field(default_factory=dict)
+    notes: str = ""
+    executor: str = "prefect"
+    seed: int = 0
+    cache: bool = True
+    refresh: tuple[str, ...] = ()
+    parent_id: str | None = None
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class NodeEvent:
+    """A node of a run changed its state."""
+
+    run_id: str
+    node: str
+    operator: str
+    status: Status
+    cached: bool = False
+    attempt: int = 1
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    reason: str | None = None
+    error: ErrorInfo | None = None
+
+
+class RunListener:
+    """Is told what happens to a run; methods are called from several threads.
+
+    Attributes:
+        echo_prints: what operators print also goes to the standard output.
+    """
+
+    echo_prints = True
+
+    def say(self, message: str) -> None:
+        """One line from the platform."""
+
+    def run_started(self, run_id: str, graph: Graph) -> None:
+        """The run is recorded and begins."""
+
+    def node_changed(self, event: NodeEvent) -> None:
+        """A node began or ended."""
+
+    def log(self, line: LogLine) -> None:
+        """An operator logged or printed a line."""
+
+    def run_finished(self, run_id: str, status: Status) -> None:
+        """The run has its final status."""
+
+
+@dataclass
+class Budget:
+    """Processors, accelerators and memory that running nodes share."""
+
+    cpus: float
+    gpus: float
+    memory_bytes: int
+
+    @classmethod
+    def of_machine(cls) -> Budget:
+        return cls(count_cpus(), 0, total_memory_bytes())
+
+    def fits(self, node_cpus: float, node_gpus: float, node_memory: int) -> bool:
+        return node_cpus <= self.cpus + 1e-9 and node_gpus <= self.gpus + 1e-9 and node_memory <= self.memory_bytes
+
+    def take(self, cpus: float, gpus: float, memory_bytes: int) -> None:
+        self.cpus -= cpus
+        self.gpus -= gpus
+        self.memory_bytes -= memory_bytes
+
+
+def check_resources(graph: Graph) -> None:
+    """Refuse a graph with a node that this machine can never run.
+
+    Raises:
+        ResourceError: naming each such node, what it asks for and what there is.
+    """
+    machine = Budget.of_machine()
+    problems = []
+    for node in graph.nodes:
+        need = node.operator.resources
+        wants = [
+            f"{need.cpus:g} cpus (this machine has {machine.cpus:g})" if need.cpus > machine.cpus else "",
+            f"{need.gpus:g} gpus (this machine has {machine.gpus:g})" if need.gpus > machine.gpus else "",
+            f"{need.memory_bytes:,} bytes of memory (this machine has {machine.memory_bytes:,})"
+            if need.memory_bytes > machine.memory_bytes
+            else "",
+        ]
+        asked = [w for w in wants if w]
+        if asked:
+            problems.append(f"node '{node.name}' asks for {' and '.join(asked)}")
+    if problems:
+        raise ResourceError(
+            f"workflow '{graph.workflow}' can never run here: " + "; ".join(problems) + ". Lower what it declares."
+        )
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,310 @@
+"""Runs one node: resolve its inputs, call the operator, check and store what it returns."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import os
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flowlearner.artifacts import ArtifactStore, choose_codec, get_codec
+from flowlearner.cache import UNSET, BoundValue
+from flowlearner.engine.logs import NodeContext, current_node
+from flowlearner.errors import InputError, OperatorError, PlatformError, UserError, shorten, suggest
+from flowlearner.interface import Mismatch, Param, TypeSpec, conform, is_namedtuple, make_spec, type_text
+from flowlearner.operation import Operator
+from flowlearner.records import Artifact, ErrorInfo, LogLine, MetricPoint, OutputRecord
+from flowlearner.types import Columns
+
+_PACKAGE = str(Path(__file__).parents[1]) + os.sep
+MAX_SCALAR_CHARS = 1000
+LIMIT_CHAIN = 5
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a call gave: stored outputs, reported metrics, log lines."""
+
+    outputs: tuple[OutputRecord, ...]
+    artifacts: tuple[Artifact, ...]
+    metrics: tuple[MetricPoint, ...]
+    lines: tuple[LogLine, ...]
+
+
+class NodeFailure(Exception):
+    """A call failed; `platform` is set where the fault is not the user's."""
+
+    def __init__(
+        self,
+        info: ErrorInfo,
+        *,
+        metrics: tuple[MetricPoint, ...] = (),
+        lines: tuple[LogLine, ...] = (),
+        platform: bool = False,
+    ) -> None:
+        super().__init__(f"{info.type}: {info.message}")
+        self.info = info
+        self.metrics = metrics
+        self.lines = lines
+        self.platform = platform
+
+    def __reduce__(self) -> Any:
+        return (_rebuild_failure, (self.info, self.metrics, self.lines, self.platform))
+
+
+def _rebuild_failure(info: Any, metrics: Any, lines: Any, platform: Any) -> NodeFailure:
+    return NodeFailure(info, metrics=metrics, lines=lines, platform=platform)
+
+
+class NodeCancelled(BaseException):
+    """The run was cancelled while the node ran; not an Exception, so that user code does not swallow it."""
+
+
+def call_operator(
+    operator: Operator[Any, Any], inputs: Mapping[str, BoundValue], store: ArtifactStore, context: NodeContext
+) -> Outcome:
+    """Call an operator in this process and store its outputs.
+
+    Args:
+        inputs: a bound value for each parameter.
+        context: receives logs, prints and reported metrics.
+
+    Raises:
+        NodeFailure: the operator raised, returned what it does not declare, or the store failed.
+    """
+    token = current_node.set(context)
+    try:
+        values = {
+            p.name: receive(inputs[p.name], p, store, f"operator '{operator.name}', input '{p.name}'")
+            for p in operator.interface.params
+        }
+        with _flushing(context):
+            returned = operator.fn(**values)
+        del values
+        named = name_outputs(operator, returned)
+        outputs, artifacts = store_outputs(operator, named, store)
+    except NodeCancelled:
+        raise
+    except BaseException as error:
+        if isinstance(error, (KeyboardInterrupt, GeneratorExit)):
+            raise
+        info = describe_error(error, context.secrets)
+        raise NodeFailure(
+            info,
+            metrics=tuple(context.metrics),
+            lines=tuple(context.lines),
+            platform=isinstance(error, PlatformError),
+        ) from None
+    finally:
+        current_node.reset(token)
+    return Outcome(outputs, artifacts, tuple(context.metrics), tuple(context.lines))
+
+
+@contextlib.contextmanager
+def _flushing(context: NodeContext) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        context.flush()
+
+
+def receive(bound: BoundValue, param: Param, store: ArtifactStore, where: str) -> Any:
+    """Return a value of the consumer's own, as the type that it declares.
+
+    Stored values are decoded for each consumer, so what a consumer sees does not depend on
+    whether the producer ran or hit, and changing it reaches no other node.
+
+    Raises:
+        InputError: the value does not fit the declared type or columns.
+    """
+    value = _build(bound, param.type, store)
+    if bound.artifact is None and not bound.items and param.type.kind == "seed":
+        return value
+    try:
+        value = conform(value, param.type, where)
+    except Mismatch as error:
+        raise InputError(str(error)) from None
+    if param.type.columns is not None and value is not None:
+        check_columns(value, param.type.columns, where, closed=False)
+    return value
+
+
+def _build(bound: BoundValue, spec: TypeSpec, store: ArtifactStore) -> Any:
+    if bound.artifact is not None:
+        codec = get_codec(bound.artifact.codec)
+        return codec.decode(store.open(bound.artifact), spec.hint, bound.artifact.type)
+    if bound.make is not None:
+        items = [_build(i, _item_spec(bound.make, spec), store) for i in bound.items]
+        if bound.make is dict:
+            return dict(zip(bound.keys, items, strict=True))
+        return bound.make(*items) if is_namedtuple(bound.make) else bound.make(items)
+    value = bound.value
+    if value is UNSET:
+        raise InputError("a value is not available")
+    immutable = value is None or isinstance(value, (bool, int, float, str, bytes))
+    return value if immutable or isinstance(value, Operator) else copy.deepcopy(value)
+
+
+def _item_spec(make: Any, spec: TypeSpec) -> TypeSpec:
+    args = getattr(spec.base, "__args__", ())
+    if make is dict and len(args) == 2:
+        return make_spec(args[1])
+    return make_spec(args[0]) if make is list and args else make_spec(Any)
+
+
+def name_outputs(operator: Operator[Any, Any], returned: Any) -> dict[str, Any]:
+    """Return outputs by name, each as its declared type.
+
+    Raises:
+        OperatorError: the operator returned something else than it declares.
+    """
+    interface = operator.interface
+    where = f"operator '{operator.name}' returned"
+    if interface.output_class is not None:
+        cls = interface.output_class
+        if not isinstance(returned, tuple) or len(returned) != len(interface.outputs):
+            raise OperatorError(
+                f"{where} {type_text(type(returned))}, but declares {cls.__name__}({shorten(cls._fields)})"
+            )
+        values = dict(zip(cls._fields, returned, strict=True))
+    elif not interface.outputs:
+        if returned is not None:
+            raise OperatorError(f"{where} {type_text(type(returned))}, but declares None")
+        values = {}
+    else:
+        values = {interface.outputs[0].name: returned}
+    named: dict[str, Any] = {}
+    for output in interface.outputs:
+        label = "a value" if interface.output_class is None else f"output '{output.name}'"
+        try:
+            named[output.name] = conform(values[output.name], output.type, label)
+        except Mismatch as error:
+            raise OperatorError(f"operator '{operator.name}' returned another type than it declares: {error}") from None
+        if output.type.columns is not None and named[output.name] is not None:
+            what = f"operator '{operator.name}', output '{output.name}'"
+            try:
+                check_columns(named[output.name], output.type.columns, what, closed=True)
+            except InputError as error:
+                raise OperatorError(str(error)) from None
+    return named
+
+
+def store_outputs(
+    operator: Operator[Any, Any], named: Mapping[str, Any], store: ArtifactStore
+) -> tuple[tuple[OutputRecord, ...], tuple[Artifact, ...]]:
+    """Encode and store outputs; return their records and artifacts in declared order."""
+    outputs: list[OutputRecord] = []
+    artifacts: list[Artifact] = []
+    for output in operator.interface.outputs:
+        value = named[output.name]
+        try:
+            codec = choose_codec(output.type.hint, value)
+            artifact = store.put(codec.encode(value, output.type.hint))
+        except UserError as error:
+            raise OperatorError(f"operator '{operator.name}', output '{output.name}': {error}") from error
+        artifacts.append(artifact)
+        scalar = value if is_scalar(value) else None
+        outputs.append(OutputRecord(output.name, artifact.hash, artifact.type, scalar))
+    return tuple(outputs), tuple(artifacts)
+
+
+def is_scalar(value: Any) -> bool:
+    if isinstance(value, str):
+        return len(value) <= MAX_SCALAR_CHARS
+    return isinstance(value, (bool, int, float))
+
+
+def check_columns(table: Any, columns: Columns, where: str, *, closed: bool) -> None:
+    """Check a table against a column contract.
+
+    Raises:
+        InputError: a column is missing, of another type, or (where the list is closed) not in it.
+    """
+    found = _column_kinds(table)
+    missing = [n for n in columns.names if n not in found]
+    surplus = [n for n in found if n not in columns.names] if closed else []
+    problems = []
+    if missing:
+        problems.append(f"missing {shorten(missing)}{suggest(missing[0], found)}")
+    if surplus:
+        problems.append(f"undeclared {shorten(surplus)}")
+    for name, wanted in columns.types:
+        if name in found and wanted is not Any and not _fits(found[name], wanted):
+            problems.append(f"column '{name}' is {found[name]}, expected {type_text(wanted)}")
+    if problems:
+        raise InputError(
+            f"{where}: expects columns {shorten(columns.names)}; found {shorten(found)}. Problems: {'; '.join(problems)}"
+        )
+
+
+_WORDS: dict[Any, tuple[str, ...]] = {
+    float: ("float", "int"),
+    int: ("int",),
+    bool: ("bool",),
+    str: ("str",),
+    bytes: ("bytes",),
+}
+
+
+def _fits(found: str, wanted: Any) -> bool:
+    words = _WORDS.get(wanted)
+    if words is None:
+        text = wanted if isinstance(wanted, str) else getattr(wanted, "__name__", str(wanted))
+        return found == text or (text in ("date", "datetime", "Timestamp") and found in ("datetime", "date"))
+    return found in words
+
+
+def _column_kinds(table: Any) -> dict[str, str]:
+    import pyarrow as pa
+
+    schema = table.schema if isinstance(table, pa.Table) else pa.Schema.from_pandas(table, preserve_index=False)
+    return {field.name: _kind_word(field.type) for field in schema}
+
+
+def _kind_word(kind: Any) -> str:
+    import pyarrow.types as t
+
+    if t.is_dictionary(kind):
+        return _kind_word(kind.value_type)
+    tests = (
+        ("bool", t.is_boolean),
+        ("int", t.is_integer),
+        ("float", lambda k: t.is_floating(k) or t.is_decimal(k)),
+        ("str", lambda k: t.is_string(k) or t.is_large_string(k) or t.is_string_view(k)),
+        ("bytes", lambda k: t.is_binary(k) or t.is_large_binary(k)),
+        ("datetime", t.is_timestamp),
+        ("date", t.is_date),
+    )
+    return next((word for word, test in tests if test(kind)), str(kind))
+
+
+def describe_error(error: BaseException, secrets: tuple[str, ...] = ()) -> ErrorInfo:
+    """Return a failure as it is stored: frames begin at the user's code, secrets are replaced."""
+    text = "".join(_format_chain(error))
+    message = str(error) or type(error).__name__
+    if isinstance(error, SystemExit):
+        message = f"the operator called sys.exit({error.code!r})"
+    for secret in secrets:
+        text, message = text.replace(secret, "***"), message.replace(secret, "***")
+    return ErrorInfo(type(error).__name__, message, text)
+
+
+def _format_chain(error: BaseException) -> Iterator[str]:
+    formatted = traceback.TracebackException.from_exception(error)
+    chain: list[traceback.TracebackException] = []
+    current: traceback.TracebackException | None = formatted
+    while current is not None and len(chain) < LIMIT_CHAIN:
+        chain.append(current)
+        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
+    for item in reversed(chain):
+        frames = list(item.stack)
+        while frames and frames[0].filename.startswith(_PACKAGE):
+            frames.pop(0)
+        if frames:
+            yield "Traceback (most recent call last):\n"
+            yield from traceback.StackSummary.from_list(frames).format()
+        yield from item.format_exception_only()

@@ -1,0 +1,300 @@
+"""The `prefect` executor: a run is a Prefect flow run, each node that runs a Prefect task.
+
+This is the one module that imports Prefect. Keys, results and liveness are ours: Prefect's cache,
+result persistence and flow heartbeats are off.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import inspect
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+# Prefect reads its logging set-up once, at import; a user's own choice in the environment wins.
+os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+os.environ.setdefault("DO_NOT_TRACK", "1")
+
+import prefect
+from prefect.cache_policies import NO_CACHE
+from prefect.context import FlowRunContext, TaskRunContext
+from prefect.futures import PrefectFuture
+from prefect.logging import get_run_logger
+from prefect.logging.handlers import APILogHandler
+from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from prefect.states import Cancelled, Failed, State
+from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.tasks import Task
+
+from flowlearner.config import get_settings
+from flowlearner.definition import Definition
+from flowlearner.engine.base import RunListener, RunOptions
+from flowlearner.engine.logs import FORWARDED, node_handler
+from flowlearner.engine.node import NodeCancelled, NodeFailure
+from flowlearner.engine.scheduler import NodeTask
+from flowlearner.engine.server import ensure_server
+from flowlearner.engine.submit import Submission, new_run_id, prepare, run_submission
+from flowlearner.interface import MISSING, Param
+from flowlearner.records import ErrorInfo, LogLine, Status
+
+_submission: contextvars.ContextVar[Submission | None] = contextvars.ContextVar("flowlearner_submission", default=None)
+
+
+class OperatorFailed(Exception):
+    """What Prefect sees of a failed node: the user's error, without this package's frames."""
+
+
+class PrefectLauncher:
+    """Submits each node as a task of the current flow run."""
+
+    def __init__(self, tags: tuple[str, ...]) -> None:
+        self._tags = set(tags)
+        self._futures: dict[str, PrefectFuture[Any]] = {}
+
+    def launch(self, task: NodeTask) -> None:
+        node = task.node
+        body: Task[..., Any] = Task(
+            fn=_call_node,
+            name=node.name,
+            task_run_name=node.name,
+            description=node.operator.interface.doc or None,
+            tags=self._tags,
+            retries=task.retries,
+            cache_policy=NO_CACHE,
+            persist_result=False,
+        )
+        upstream = [self._futures[n] for n in node.upstream if n in self._futures]
+        future = body.submit(_Opaque(task), wait_for=upstream)
+        self._futures[node.name] = future
+        future.add_done_callback(lambda done: _report_lost(task, done))
+
+
+class _Opaque:
+    """Hides a task from Prefect, which would otherwise search its arguments for futures."""
+
+    __slots__ = ("task",)
+
+    def __init__(self, task: NodeTask) -> None:
+        self.task = task
+
+    def __repr__(self) -> str:
+        return f"<node {self.task.node.name}>"
+
+
+def _call_node(opaque: _Opaque) -> Any:
+    """Body of every Prefect task: one attempt at a node."""
+    task = opaque.task
+    context = TaskRunContext.get()
+    attempt = context.task_run.run_count if context else 1
+    logger = get_run_logger()
+
+    def forward(line: LogLine) -> None:
+        level = logging.getLevelNamesMapping().get(line.level, logging.INFO)
+        logger.log(level, line.message, extra={FORWARDED: True})
+
+    result = _call_detached(task, attempt, forward)
+    if isinstance(result, NodeFailure):
+        if attempt > task.retries or result.platform:
+            task.failed(result)
+            return Failed(message=str(result)) if result.platform else _raise(result)
+        task.will_retry()
+        _raise(result)
+    if isinstance(result, NodeCancelled):
+        task.was_cancelled()
+        return Cancelled(message="the run was cancelled")
+    task.succeeded(result)
+    return None
+
+
+def _raise(failure: NodeFailure) -> Any:
+    raise OperatorFailed(f"{failure.info.type}: {failure.info.message}") from None
+
+
+def _call_detached(task: NodeTask, attempt: int, sink: Callable[[LogLine], None]) -> Any:
+    """Make the attempt in a daemon thread, so that a cancelled run need not wait for code that cannot be stopped."""
+    box: list[Any] = []
+    task.ended.clear()
+
+    def work() -> None:
+        try:
+            box.append(task.call(attempt, sink))
+        except (NodeFailure, NodeCancelled) as ended:
+            box.append(ended)
+        finally:
+            task.ended.set()
+
+    context = contextvars.copy_context()
+    threading.Thread(target=context.run, args=(work,), name=task.node.name, daemon=True).start()
+    task.ended.wait()
+    return box[0] if box else NodeCancelled()
+
+
+def _report_lost(task: NodeTask, future: PrefectFuture[Any]) -> None:
+    """Fail a node whose Prefect task ended without calling it, so that the run never hangs."""
+    state = future.state
+    if not state.is_completed():
+        message = f"Prefect ended the task in state {state.name}: {state.message}"
+        task.failed(NodeFailure(ErrorInfo("ServerError", message), platform=True))
+
+
+def run_flow(submission: Submission) -> str:
+    """Run a submission as a Prefect flow run on the configured or the local server; return the run's id."""
+    url = ensure_server(submission.settings, submission.listener.say)
+    flow = make_flow(submission.definition, submission.options, submission.listener)
+    parameters = {name: _as_parameter(v) for name, v in {**submission.bound.static, **submission.bound.values}.items()}
+    for name in submission.bound.secrets:
+        parameters[name] = "***"
+    box = _Box()
+    token, box_token = _submission.set(submission), _box.set(box)
+    try:
+        with _connected(url):
+            flow(**parameters, return_state=True)
+    finally:
+        _submission.reset(token)
+        _box.reset(box_token)
+    if box.error is not None:
+        raise box.error
+    assert box.run_id is not None
+    return box.run_id
+
+
+class _Box:
+    """Carries the outcome out of a flow, whose own return value belongs to Prefect."""
+
+    run_id: str | None = None
+    error: BaseException | None = None
+
+
+_box: contextvars.ContextVar[_Box | None] = contextvars.ContextVar("flowlearner_box", default=None)
+
+
+@contextlib.contextmanager
+def _connected(url: str) -> Iterator[None]:
+    updates: dict[Any, Any] = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+    if PREFECT_API_URL.value() != url:
+        updates[PREFECT_API_URL] = url
+    logger = logging.getLogger("prefect.task_runs")
+    with temporary_settings(updates):
+        logger.addHandler(node_handler)
+        try:
+            yield
+        finally:
+            logger.removeHandler(node_handler)
+
+
+def make_flow(definition: Definition, options: RunOptions, listener: RunListener | None) -> prefect.Flow[..., Any]:
+    """Make the Prefect flow of a workflow.
+
+    Called by Prefect (a deployment, `serve`, or a direct call) it makes a run of its own; called by
+    `run_flow` it takes the run that was prepared.
+    """
+
+    def body(**parameters: Any) -> Any:
+        prepared = _submission.get()
+        context = FlowRunContext.get()
+        flow_run = context.flow_run if context else None
+        if prepared is None:
+            chosen = replace(options, executor="prefect", tags={**options.tags, **_deployment_tags(flow_run)})
+            prepared = prepare(definition, parameters, chosen, get_settings(), listener)
+        return _run_in_flow(prepared, flow_run)
+
+    body.__name__ = definition.name
+    body.__qualname__ = definition.name
+    body.__module__ = definition.fn.__module__
+    body.__doc__ = definition.interface.doc
+    body.__signature__ = make_signature(definition)  # type: ignore[attr-defined]
+    body.__annotations__ = {p.name: _plain_type(p) for p in definition.interface.params}
+    flow: prefect.Flow[..., Any] = prefect.Flow(
+        body,
+        name=definition.name,
+        description=definition.interface.doc or None,
+        flow_run_name=new_run_id,
+        task_runner=ThreadPoolTaskRunner(max_workers=256),
+        validate_parameters=False,
+        persist_result=False,
+        log_prints=False,
+    )
+    file = Path(definition.fn.__code__.co_filename)
+    place = str(file) if file.exists() else definition.fn.__module__
+    flow._entrypoint = f"{place}:{definition.fn.__qualname__}.flow"
+    return flow
+
+
+def _run_in_flow(submission: Submission, flow_run: Any) -> Any:
+    box = _box.get() or _Box()
+    ended: list[State[Any]] = []
+
+    def remember(status: Status, error: ErrorInfo | None) -> None:
+        if status is Status.FAILED:
+            ended.append(Failed(message=error.message if error else "a node failed"))
+        elif status is Status.CANCELLED:
+            ended.append(Cancelled(message="the run was cancelled"))
+
+    tags = tuple(f"{k}:{v}" for k, v in submission.options.tags.items())
+    try:
+        box.run_id = run_submission(
+            submission,
+            PrefectLauncher(tags),
+            run_id=flow_run.name if flow_run is not None else None,
+            flow_run_id=str(flow_run.id) if flow_run is not None else None,
+            api_url=PREFECT_API_URL.value(),
+            on_status=remember,
+        )
+    except BaseException as error:
+        box.error = error
+        if isinstance(error, KeyboardInterrupt):
+            return ended[0] if ended else Cancelled(message="interrupted")
+        return ended[0] if ended else Failed(message=f"{type(error).__name__}: {error}")
+    return ended[0] if ended else box.run_id
+
+
+def _deployment_tags(flow_run: Any) -> dict[str, str]:
+    if flow_run is None or flow_run.deployment_id is None:
+        return {}
+    return {"deployment": str(flow_run.deployment_id)}
+
+
+def make_signature(definition: Definition) -> inspect.Signature:
+    """Return the workflow's signature as Prefect's forms and schedules need it: plain types, plain defaults."""
+    params = []
+    for p in definition.interface.params:
+        default = inspect.Parameter.empty
+        if not p.required:
+            default = None if p.default is MISSING else _as_parameter(p.default)
+        params.append(
+            inspect.Parameter(p.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=_plain_type(p))
+        )
+    return inspect.Signature(params)
+
+
+def _plain_type(param: Param) -> Any:
+    base = param.type.base
+    plain = base if base in (int, float, bool, str, date, datetime) else Any
+    if param.type.is_table or param.type.kind in ("file", "secret"):
+        plain = str
+    return plain | None if (param.type.optional or param.type.kind == "seed") and plain is not Any else plain
+
+
+def _as_parameter(value: Any) -> Any:
+    """Return a value as Prefect may store it: JSON, or a short text for what only our store holds."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (list, tuple)) and len(value) <= 1000:
+        return [_as_parameter(v) for v in value]
+    if isinstance(value, (os.PathLike, date)):
+        return str(value)
+    return str(getattr(value, "name", None) or f"<{type(value).__name__}>")
+
+
+def flush_logs() -> None:
+    """Send what Prefect has queued, before the process ends without its exit handlers."""
+    with contextlib.suppress(Exception):
+        APILogHandler.flush()

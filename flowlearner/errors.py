@@ -1,0 +1,174 @@
+"""Every exception that flowlearner raises, in one tree.
+
+    FlowLearnerError
+    ├── UserError                 exit status 1: the user's operator or input failed
+    │   ├── InputError            a file, table or value that cannot be used (also ValueError)
+    │   ├── OperatorError         an operator raised, timed out or broke its contract
+    │   └── RunFailed             a run ended in FAILED, CANCELLED or CRASHED; holds the run
+    ├── UsageError                exit status 2: wrong usage; nothing has run
+    │   ├── DefinitionError       a decorated function that cannot be an operator or workflow (also TypeError)
+    │   ├── CompileError          a workflow that does not compile; holds every problem
+    │   ├── ParameterError        a parameter of unknown name, wrong type or out of range (also ValueError)
+    │   ├── ResourceError         a node that this machine can never run
+    │   ├── QueryError            a search query that does not parse (also ValueError); holds the position
+    │   └── NotFoundError         an id, name, file or output that does not exist (also LookupError)
+    └── PlatformError             exit status 3: the platform failed
+        ├── CatalogError          the catalog is locked, corrupt, unreachable or of a newer schema
+        ├── ArtifactError         a stored artifact is missing, truncated or corrupt
+        ├── StorageError          bytes could not be written: disk full, no permission
+        └── ServerError           the Prefect server does not start or answer
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flowlearner.client import Run
+
+LIST_LIMIT = 10
+
+
+class FlowLearnerError(Exception):
+    """Root of the tree; `exit_status` is what the command line ends with."""
+
+    exit_status = 3
+
+
+class UserError(FlowLearnerError):
+    exit_status = 1
+
+
+class UsageError(FlowLearnerError):
+    exit_status = 2
+
+
+class PlatformError(FlowLearnerError):
+    exit_status = 3
+
+
+class InputError(UserError, ValueError):
+    """A file, table or value given to a run cannot be used."""
+
+
+class OperatorError(UserError):
+    """An operator raised, was killed, timed out, or returned what it does not declare."""
+
+
+class RunFailed(UserError):
+    """A run did not complete.
+
+    Attributes:
+        run: the finished run with its nodes and errors.
+    """
+
+    def __init__(self, message: str, run: Run) -> None:
+        super().__init__(message)
+        self.run = run
+
+
+class DefinitionError(UsageError, TypeError):
+    """A decorated function cannot be an operator or a workflow."""
+
+
+class ParameterError(UsageError, ValueError):
+    """A workflow parameter is missing, unknown, of another type, or out of range."""
+
+
+class ResourceError(UsageError):
+    """A node asks for more than this machine has."""
+
+
+class NotFoundError(UsageError, LookupError):
+    """An id, name, file or output does not exist."""
+
+
+class QueryError(UsageError, ValueError):
+    """A search query does not parse.
+
+    Attributes:
+        query: the whole text.
+        position: 0-based offset of the first character that does not fit.
+    """
+
+    def __init__(self, message: str, query: str, position: int) -> None:
+        super().__init__(f"{message}\n  {query}\n  {' ' * position}^")
+        self.query = query
+        self.position = position
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One mistake found by compiling.
+
+    Attributes:
+        message: where, expected, found, what to do.
+        workflow: name of the workflow being compiled.
+        node: name of the node, or None for the workflow itself.
+        location: "file:line", or None where there is none.
+        kind: a short machine-readable word, such as "type" or "missing-argument".
+    """
+
+    message: str
+    workflow: str
+    node: str | None = None
+    location: str | None = None
+    kind: str = "other"
+
+    def __str__(self) -> str:
+        place = f"workflow '{self.workflow}'"
+        if self.node:
+            place += f", node '{self.node}'"
+        if self.location:
+            place += f" ({self.location})"
+        return f"{place}: {self.message}"
+
+
+class CompileError(UsageError):
+    """A workflow does not compile. Nothing has run.
+
+    Attributes:
+        problems: every mistake that was found, in source order.
+    """
+
+    def __init__(self, workflow: str, problems: Sequence[Problem]) -> None:
+        self.workflow = workflow
+        self.problems = tuple(problems)
+        count = len(self.problems)
+        noun = "problem" if count == 1 else "problems"
+        lines = "\n".join(f"  {i}. {p}" for i, p in enumerate(self.problems, 1))
+        super().__init__(f"workflow '{workflow}' does not compile, {count} {noun}:\n{lines}")
+
+
+class CatalogError(PlatformError):
+    """The catalog is locked, corrupt, unreachable, or of a newer schema."""
+
+
+class ArtifactError(PlatformError):
+    """A stored artifact is missing, truncated or corrupt."""
+
+
+class StorageError(PlatformError, OSError):
+    """Bytes could not be written or read: disk full, no permission."""
+
+
+class ServerError(PlatformError):
+    """The Prefect server does not start or does not answer."""
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Return " Did you mean 'x'?" for the nearest known name, or an empty string."""
+    close = get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f" Did you mean '{close[0]}'?" if close else ""
+
+
+def shorten(names: Iterable[object], limit: int = LIST_LIMIT) -> str:
+    """Join names by commas; a list longer than `limit` is cut and says how many are left."""
+    items = [str(n) for n in names]
+    if not items:
+        return "(none)"
+    rest = len(items) - limit
+    return ", ".join(items[:limit]) + (f" and {rest} more" if rest > 0 else "")

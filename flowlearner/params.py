@@ -1,0 +1,160 @@
+"""Workflow parameters: from what a person gives to checked values, before anything runs."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import Enum
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from flowlearner.definition import Definition
+from flowlearner.errors import ParameterError, shorten, suggest
+from flowlearner.interface import MISSING, Mismatch, Param, conform, type_text
+from flowlearner.types import Choice
+
+ARTIFACT_PREFIX = "artifact:"
+
+
+@dataclass(frozen=True)
+class BoundParams:
+    """Checked parameters of one run.
+
+    Attributes:
+        static: plain values for the compiler.
+        values: every other parameter; a table or file may still be a path, URL or "artifact:HASH".
+        secrets: names whose values are never recorded.
+    """
+
+    static: Mapping[str, Any]
+    values: Mapping[str, Any]
+    secrets: frozenset[str]
+
+
+def bind_params(definition: Definition, given: Mapping[str, Any], seed: int) -> BoundParams:
+    """Check names, types, ranges and completeness of a run's parameters.
+
+    Args:
+        given: values by name.
+        seed: the run's seed, which an unbound Seed parameter receives.
+
+    Raises:
+        ParameterError: listing every mistake at once.
+    """
+    params = definition.interface.by_name
+    problems: list[str] = []
+    for name in given:
+        if name not in params:
+            problems.append(f"no parameter '{name}'; it takes {shorten(params)}.{suggest(name, params)}")
+    static: dict[str, Any] = {}
+    values: dict[str, Any] = {}
+    for name, param in params.items():
+        target = static if param.is_static else values
+        if name not in given or (given[name] is None and param.type.kind == "seed"):
+            if param.type.kind == "seed" and param.default in (MISSING, None):
+                target[name] = seed
+            elif param.default is MISSING:
+                problems.append(f"parameter '{name}' ({param.type}) needs a value")
+            else:
+                target[name] = _conform_default(param)
+            continue
+        try:
+            target[name] = conform_given(param, given[name])
+        except Mismatch as error:
+            problems.append(str(error))
+    if problems:
+        raise ParameterError(f"workflow '{definition.name}': " + "; ".join(problems))
+    secrets = frozenset(n for n, p in params.items() if p.type.kind == "secret")
+    return BoundParams(static, values, secrets)
+
+
+def _conform_default(param: Param) -> Any:
+    try:
+        return conform_given(param, param.default)
+    except Mismatch:
+        return param.default
+
+
+def conform_given(param: Param, value: Any) -> Any:
+    """Return a given value as its declared type; a table or file may be named by text."""
+    where = f"parameter '{param.name}'"
+    if param.takes_operator:
+        if not getattr(value, "__flowlearner_operator__", False):
+            raise Mismatch(f"{where}: expected an operator, found {type_text(type(value))}")
+        return value
+    named = isinstance(value, (str, Path))
+    if named and (param.type.is_table or str(value).startswith(ARTIFACT_PREFIX) and not _takes_text(param)):
+        return str(value)
+    return conform(value, param.type, where)
+
+
+def _takes_text(param: Param) -> bool:
+    return param.type.base is str and param.type.kind is None
+
+
+def parse_param(param: Param, text: str) -> Any:
+    """Turn command line text into a parameter's value.
+
+    Raises:
+        ParameterError: the text is not a value of the declared type.
+    """
+    spec = param.type
+    base = spec.base
+    if spec.optional and text.lower() in ("none", "null") and base is not str:
+        return None
+    if param.type.is_table or spec.kind in ("file", "model", "secret") or text.startswith(ARTIFACT_PREFIX):
+        return text
+    if isinstance(spec.bounds, Choice):
+        for value in spec.bounds.values:
+            if str(getattr(value, "name", value)) == text:
+                return value
+        raise ParameterError(f"parameter '{param.name}': expected one of {spec.bounds}, found '{text}'")
+    try:
+        return _parse(base, text)
+    except (ValueError, SyntaxError, KeyError) as error:
+        hint = f" ({error})" if isinstance(error, json.JSONDecodeError) else ""
+        raise ParameterError(f"parameter '{param.name}': expected {spec}, found '{text}'{hint}") from None
+
+
+_TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+
+
+def _parse(base: Any, text: str) -> Any:
+    if get_origin(base) is Literal:
+        for value in get_args(base):
+            if str(value) == text:
+                return value
+        raise ValueError(text)
+    if base is bool:
+        if text.lower() not in _TRUE + _FALSE:
+            raise ValueError(text)
+        return text.lower() in _TRUE
+    if base is int:
+        return int(text.replace("_", "")) if text.strip() else int(text)
+    if base is float:
+        return float(text)
+    if base is str:
+        return text
+    if base in (date, datetime):
+        return base.fromisoformat(text)
+    if base is Path:
+        return Path(text)
+    if isinstance(base, type) and issubclass(base, Enum):
+        return base[text] if text in base.__members__ else base(text)
+    if base is Any:
+        try:
+            return ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            return text
+    return _parse_container(base, text)
+
+
+def _parse_container(base: Any, text: str) -> Any:
+    value = json.loads(text)
+    origin = get_origin(base) or base
+    if origin in (tuple, set, frozenset) and isinstance(value, list):
+        return origin(value)
+    return value

@@ -1,0 +1,228 @@
+"""Frozen values that travel between the catalog, the engine and the client.
+
+Times are aware UTC. Table rows never leave `catalog/`; these do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+class Status(StrEnum):
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    SKIPPED = "SKIPPED"
+    CANCELLED = "CANCELLED"
+    CRASHED = "CRASHED"
+    PRUNED = "PRUNED"
+
+    @property
+    def is_final(self) -> bool:
+        return self not in (Status.PENDING, Status.RUNNING)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A stored value.
+
+    Attributes:
+        hash: canonical content hash, hex; the address.
+        codec: name and format number of the codec that reads the bytes, such as "table/1".
+        type: the Python type for people, such as "pandas.DataFrame".
+        size_bytes: length of the stored bytes.
+        checksum: blake3 of the stored bytes, hex.
+        inline: the stored bytes themselves where they are small, else None.
+        path: location below the store's root, or an absolute URL for a value kept by reference.
+        preview: what a page shows without loading: for a table its schema, first rows and statistics.
+    """
+
+    hash: str
+    codec: str
+    type: str
+    size_bytes: int
+    checksum: str
+    inline: bytes | None = None
+    path: str | None = None
+    preview: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class ErrorInfo:
+    """A failure as it is stored and shown; `traceback` holds the user's frames first."""
+
+    type: str
+    message: str
+    traceback: str = ""
+
+
+@dataclass(frozen=True)
+class MetricPoint:
+    name: str
+    value: float
+    step: int | None = None
+    at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class LogLine:
+    at: datetime
+    level: str
+    message: str
+    node: str | None = None
+
+
+@dataclass(frozen=True)
+class OperatorVersion:
+    """One version of an operator's code; `fingerprint` tells versions apart."""
+
+    name: str
+    fingerprint: str
+    module: str
+    source: str
+    doc: str
+    interface: Mapping[str, Any]
+    first_seen: datetime | None = None
+
+
+@dataclass(frozen=True)
+class WorkflowVersion:
+    """One version of a workflow's code with its compiled graph."""
+
+    name: str
+    fingerprint: str
+    module: str
+    source: str
+    doc: str
+    interface: Mapping[str, Any]
+    graph: Mapping[str, Any]
+    first_seen: datetime | None = None
+
+
+@dataclass(frozen=True)
+class CodeInfo:
+    """Where the code of a run came from; `snapshot` is the hash of the stored source."""
+
+    commit: str | None = None
+    branch: str | None = None
+    dirty: bool = False
+    snapshot: str | None = None
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Packages by version, Python and machine of a run; `id` is their hash."""
+
+    id: str
+    python: str
+    packages: Mapping[str, str]
+    machine: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The process that writes a run: enough to know whether it still lives (see `lease`)."""
+
+    host: str
+    pid: int
+    pid_started: float
+    boot_id: str
+
+
+@dataclass(frozen=True)
+class OutputRecord:
+    """An output of a run or a node; `value` is set for scalars."""
+
+    name: str
+    hash: str
+    type: str
+    value: Any = None
+
+
+@dataclass(frozen=True)
+class NodeRun:
+    """One execution, hit or skip of a node.
+
+    Attributes:
+        position: index in the compiled order.
+        cached_from: id of the run whose result was used, for a hit.
+        miss_reason: why it ran, as it was known at the time, such as "input 'rows' changed".
+        inputs: name of the input to content hash (None for a secret).
+        metrics: points that the operator reported.
+    """
+
+    name: str
+    operator: str
+    position: int
+    status: Status
+    fingerprint: str = ""
+    cached: bool = False
+    cached_from: str | None = None
+    attempt: int = 1
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    cache_key: str | None = None
+    miss_reason: str | None = None
+    inputs: Mapping[str, str | None] = field(default_factory=dict)
+    outputs: tuple[OutputRecord, ...] = ()
+    metrics: tuple[MetricPoint, ...] = ()
+    error: ErrorInfo | None = None
+
+
+@dataclass(frozen=True)
+class CacheEntry:
+    """What a cache key stands for: outputs by name, and the metrics that are replayed."""
+
+    key: str
+    run_id: str
+    node: str
+    outputs: tuple[OutputRecord, ...]
+    metrics: tuple[MetricPoint, ...] = ()
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run with everything that a person may ask about it.
+
+    Attributes:
+        params: name to value as JSON; a table or file is `{"type":…, "hash":…, "source":…}`, a secret "***".
+        metrics: the last value of each metric.
+        nodes: in compiled order; empty where the record was listed without them.
+        prefect_flow_run_id: id of the Prefect flow run, if there was one.
+        prefect_api_url: the server that holds it.
+    """
+
+    id: str
+    workflow: str
+    experiment: str
+    status: Status
+    owner: str
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    workflow_fingerprint: str = ""
+    executor: str = "prefect"
+    run_seed: int = 0
+    params: Mapping[str, Any] = field(default_factory=dict)
+    outputs: Mapping[str, OutputRecord] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    notes: str = ""
+    error: ErrorInfo | None = None
+    parent_id: str | None = None
+    sweep_id: str | None = None
+    trial_number: int | None = None
+    code: CodeInfo = CodeInfo()
+    environment: Environment | None = None
+    process: Owner | None = None
+    command: str = ""
+    prefect_flow_run_id: str | None = None
+    prefect_api_url: str | None = None
+    cancel_requested: bool = False
+    deleted_at: datetime | None = None
+    nodes: tuple[NodeRun, ...] = ()
