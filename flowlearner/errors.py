@@ -3,6 +3,7 @@
     FlowLearnerError
     ├── UserError                 exit status 1: the user's operator or input failed
     │   ├── InputError            a file, table or value that cannot be used (also ValueError)
+    │   ├── UnstableValueError    a value without a canonical encoding (also TypeError)
     │   ├── OperatorError         an operator raised, timed out or broke its contract
     │   └── RunFailed             a run ended in FAILED, CANCELLED or CRASHED; holds the run
     ├── UsageError                exit status 2: wrong usage; nothing has run
@@ -52,6 +53,10 @@ class PlatformError(FlowLearnerError):
 
 class InputError(UserError, ValueError):
     """A file, table or value given to a run cannot be used."""
+
+
+class UnstableValueError(UserError, TypeError):
+    """A value, or a part of it, has no canonical encoding."""
 
 
 class OperatorError(UserError):

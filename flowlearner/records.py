@@ -226,3 +226,90 @@ class RunRecord:
     cancel_requested: bool = False
     deleted_at: datetime | None = None
     nodes: tuple[NodeRun, ...] = ()
+
+
+@dataclass(frozen=True)
+class ExperimentSummary:
+    """An experiment with what ran in it; runs that are deleted are not counted."""
+
+    name: str
+    run_count: int
+    trial_count: int
+    completed_count: int
+    failed_count: int
+    last_run_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class WorkflowSummary:
+    """A workflow, by name, with how its runs ended; `run_count` includes trials."""
+
+    name: str
+    doc: str
+    version_count: int
+    run_count: int
+    trial_count: int
+    completed_count: int
+    failed_count: int
+    last_run_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class OperatorSummary:
+    """An operator, by name, with how it fared.
+
+    Attributes:
+        workflow_count: how many workflows use it.
+        executed_count: node runs that called it; hits are not among them.
+        cached_count: node runs that took its result from the cache.
+        success_rate: completed of executed; None where it never ran.
+        mean_duration_s: of the node runs that ran and completed.
+    """
+
+    name: str
+    doc: str
+    version_count: int
+    workflow_count: int
+    executed_count: int
+    cached_count: int
+    success_rate: float | None = None
+    mean_duration_s: float | None = None
+    last_run_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class WorkflowDetail:
+    """A workflow with its versions, newest first, and the names of the operators that they call."""
+
+    summary: WorkflowSummary
+    versions: tuple[WorkflowVersion, ...]
+    operators: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class OperatorDetail:
+    """An operator with its versions, newest first, and the names of the workflows that use it."""
+
+    summary: OperatorSummary
+    versions: tuple[OperatorVersion, ...]
+    workflows: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ArtifactUse:
+    """Where an artifact came from or went.
+
+    Attributes:
+        node: None for a parameter of the run itself.
+        role: "output" or "input" of the node, or "param" of the run.
+        name: of the output, input or parameter.
+        cached: whether the node took the result from the cache.
+    """
+
+    run_id: str
+    workflow: str
+    node: str | None
+    operator: str | None
+    role: str
+    name: str
+    cached: bool = False

@@ -175,7 +175,7 @@ def compute_calibration(chance: Floats, happened: Floats, bins: int) -> Calibrat
         [0.0, 1.0]
     """
     edges = np.unique(np.quantile(chance, np.linspace(0, 1, bins + 1)[1:-1], method="lower"))
-    places = np.searchsorted(edges, chance, side="right")
+    places = np.searchsorted(edges, chance)  # an edge is the last value of its bin
     rows = np.bincount(places, minlength=len(edges) + 1)
     filled = rows > 0
     counts = rows[filled].astype(np.int64)

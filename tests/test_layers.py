@@ -1,4 +1,4 @@
-"""Holds the rule about imports that import-linter cannot see: our own code is imported at the top of a file."""
+"""Holds a rule that import-linter cannot see: no function imports our own code."""
 
 from __future__ import annotations
 

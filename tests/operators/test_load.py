@@ -60,7 +60,9 @@ def test_columns_are_read_in_the_order_asked_for(csv_file: Path) -> None:
 
 
 def test_a_zip_made_on_a_mac_is_read_without_its_side_files(tmp_path: Path, csv_file: Path) -> None:
-    path = write_zip(tmp_path / "a.zip", {"d/": b"", "d/r.csv": csv_file.read_bytes(), "__MACOSX/d/._r.csv": b"x"})
+    path = write_zip(
+        tmp_path / "a.zip", {"d/": b"", "d/r.csv": csv_file.read_bytes(), "__MACOSX/d/._r.csv": b"x"}
+    )
     assert len(load_table(path)) == 3
 
 
@@ -177,7 +179,9 @@ def test_a_packaged_file_is_found_without_importing_its_package() -> None:
 
 
 def test_a_package_that_is_not_installed_is_named_with_the_cure() -> None:
-    with pytest.raises(ModuleNotFoundError, match=r"'nowhere13' is not installed\. Run: pip install 'x\[y\]'"):
+    with pytest.raises(
+        ModuleNotFoundError, match=r"'nowhere13' is not installed\. Run: pip install 'x\[y\]'"
+    ):
         get_packaged_file("nowhere13", "data/planes.csv", "x[y]")
 
 

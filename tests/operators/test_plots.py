@@ -20,7 +20,8 @@ TABLE = pd.DataFrame({"a": CHANCE, "b": CHANCE[::-1], "late": HAPPENED})
 
 
 def list_points(chart: Any) -> pd.DataFrame:
-    return pd.DataFrame(chart.to_dict()["data"]["values"])
+    found = chart.to_dict()
+    return pd.DataFrame(found["datasets"][found["data"]["name"]])
 
 
 def test_a_roc_curve_of_many_rows_has_few_points_and_keeps_its_area() -> None:
@@ -72,7 +73,9 @@ def test_a_chain_shows_the_features_of_its_last_step() -> None:
 
 def test_a_model_without_importances_is_refused_by_name() -> None:
     model = train_hist_gradient_boosting(TABLE, "late", rounds=2)
-    with pytest.raises(InputError, match="HistGradientBoostingClassifier keeps neither importances nor weights"):
+    with pytest.raises(
+        InputError, match="HistGradientBoostingClassifier keeps neither importances nor weights"
+    ):
         plot_importance(model)
 
 

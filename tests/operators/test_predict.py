@@ -49,7 +49,9 @@ def test_a_missing_feature_is_named() -> None:
 
 
 def test_an_unknown_column_to_keep_is_named() -> None:
-    with pytest.raises(InputError, match=r"input 'keep': the table has no column 'lat'\. Did you mean 'late'"):
+    with pytest.raises(
+        InputError, match=r"input 'keep': the table has no column 'lat'\. Did you mean 'late'"
+    ):
         predict(MODEL, ROWS, keep=["lat"])
 
 

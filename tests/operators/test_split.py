@@ -85,7 +85,9 @@ def test_rows_of_a_single_moment_cannot_be_split_by_time() -> None:
 
 
 def test_times_as_text_are_refused_with_the_cure() -> None:
-    with pytest.raises(InputError, match=r"holds str, expected timestamps or numbers; .*load_csv\(path, dates="):
+    with pytest.raises(
+        InputError, match=r"holds str, expected timestamps or numbers; .*load_csv\(path, dates="
+    ):
         split_by_time(pd.DataFrame({"at": ["2013-01-01", "2013-01-02"]}), "at")
 
 

@@ -1,0 +1,56 @@
+"""The catalog: everything that happened, in one database."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from flowlearner.catalog.connect import BUSY_TIMEOUT_S, Database
+from flowlearner.catalog.maintenance import Maintenance
+from flowlearner.catalog.schema import open_database
+
+
+class Catalog(Maintenance):
+    """Runs, nodes, metrics, artifacts and cache entries in one database.
+
+    Safe to use from several threads and by several processes at once. Every method is one transaction;
+    readers neither wait for writers nor hold them up.
+
+    Args:
+        url: SQLAlchemy URL. A SQLite file that is missing is created, with its folder.
+        upgrade: bring a catalog with older tables up to date instead of refusing it.
+        busy_timeout_s: how long a writer waits for another process.
+
+    Raises:
+        CatalogError: the catalog is locked, corrupt, or made by another version of flowlearner.
+        StorageError: it cannot be written.
+        UsageError: the URL is none.
+
+    Example:
+        >>> catalog = Catalog("sqlite:////tmp/flowlearner-example/catalog.db")
+        >>> catalog.find_cache_entries(["no such key"])
+        {}
+        >>> catalog.close()
+    """
+
+    def __init__(self, url: str, *, upgrade: bool = True, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
+        self.url = url
+        self.database = Database(url, busy_timeout_s)
+        self._workflows = {}
+        self._environments = {}
+        try:
+            open_database(self.database, upgrade=upgrade)
+        except BaseException:
+            self.database.close()
+            raise
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.database.close()
+
+    def __enter__(self) -> Catalog:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()

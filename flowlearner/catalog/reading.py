@@ -1,0 +1,166 @@
+"""Reading runs: one whole run, its curves, its logs, and the artifacts that runs made and used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from flowlearner.catalog import tables as t
+from flowlearner.catalog.entries import Entries
+from flowlearner.catalog.part import chunks
+from flowlearner.catalog.rows import EPOCH, MICROSECOND, clean, from_json, from_us, to_node, to_number, to_run
+from flowlearner.errors import NotFoundError, shorten
+from flowlearner.records import Environment, LogLine, MetricPoint, RunRecord
+
+CANDIDATES_SHOWN = 11
+
+
+class Reading(Entries):
+    """Reading single runs. An id may be any prefix that only one run has."""
+
+    def resolve_run_id(self, prefix: str) -> str:
+        """Return the whole id of the only run whose id starts with `prefix`.
+
+        Raises:
+            NotFoundError: none does, or several do.
+        """
+        with self.database.read() as connection:
+            return self._resolve(connection, prefix)
+
+    def _resolve(self, connection: Connection, prefix: str) -> str:
+        c, prefix = t.RUN.c, clean(prefix)
+        if connection.scalar(select(c.id).where(c.id == prefix)) is not None:
+            return prefix
+        found: Sequence[str] = []
+        if prefix:
+            statement = select(c.id).where(starts_with(c.id, prefix)).order_by(c.id).limit(CANDIDATES_SHOWN)
+            found = connection.scalars(statement).all()
+        if len(found) == 1:
+            return found[0]
+        if not found:
+            raise NotFoundError(f"no run '{prefix}' in the catalog; `flowlearner runs list` shows the latest")
+        raise NotFoundError(f"run '{prefix}' is ambiguous: {shorten(found)}. Give more of the id")
+
+    def get_run(self, run_id: str) -> RunRecord:
+        """Return a run with its nodes; five statements, however large it is.
+
+        Raises:
+            NotFoundError: no run has the id, or several start with it.
+        """
+        with self.database.read() as connection:
+            whole = self._resolve(connection, run_id)
+            row = connection.execute(select(t.RUN).where(t.RUN.c.id == whole)).mappings().one()
+            c = t.NODE_RUN.c
+            nodes = connection.execute(
+                select(t.NODE_RUN).where(c.run_id == whole).order_by(c.position, c.name)
+            )
+            found = tuple(to_node(n) for n in nodes.mappings())
+            return self._to_runs(connection, [row], {whole: found})[0]
+
+    def _to_runs(
+        self, connection: Connection, rows: Sequence[Any], nodes: dict[str, Any] | None = None
+    ) -> list[RunRecord]:
+        """Give rows of runs their metrics, tags and environments: three statements for up to 512 runs."""
+        ids = [row["id"] for row in rows]
+        metrics: dict[str, dict[str, float]] = {i: {} for i in ids}
+        tags: dict[str, dict[str, str]] = {i: {} for i in ids}
+        m, g = t.METRIC.c, t.TAG.c
+        for some in chunks(ids):
+            for run_id, name, value in connection.execute(
+                select(m.run_id, m.name, m.value).where(m.run_id.in_(some)).order_by(m.run_id, m.name)
+            ):
+                metrics[run_id][name] = to_number(value)
+            for run_id, name, text in connection.execute(
+                select(g.run_id, g.name, g.value).where(g.run_id.in_(some)).order_by(g.run_id, g.name)
+            ):
+                tags[run_id][name] = text
+        environments = self._find_environments(connection, {r["environment_id"] for r in rows})
+        return [
+            to_run(
+                row,
+                metrics[row["id"]],
+                tags[row["id"]],
+                environments.get(row["environment_id"]),
+                (nodes or {}).get(row["id"], ()),
+            )
+            for row in rows
+        ]
+
+    def _find_environments(
+        self, connection: Connection, ids: Iterable[str | None]
+    ) -> dict[str | None, Environment]:
+        wanted = {i for i in ids if i is not None}
+        # An environment never changes, so what was read once stays.
+        for some in chunks(i for i in wanted if i not in self._environments):
+            for row in connection.execute(
+                select(t.ENVIRONMENT).where(t.ENVIRONMENT.c.id.in_(some))
+            ).mappings():
+                self._environments[row["id"]] = Environment(
+                    row["id"], row["python"], from_json(row["packages"]), from_json(row["machine"])
+                )
+        return {i: self._environments[i] for i in wanted if i in self._environments}
+
+    def get_graph(self, run_id: str) -> dict[str, Any]:
+        """Return the compiled graph of a run as JSON values.
+
+        Raises:
+            NotFoundError: no run has the id, or several start with it.
+        """
+        with self.database.read() as connection:
+            whole = self._resolve(connection, run_id)
+            join = t.RUN.join(t.GRAPH, t.GRAPH.c.id == t.RUN.c.graph_id)
+            body = connection.scalar(select(t.GRAPH.c.body).select_from(join).where(t.RUN.c.id == whole))
+            graph: dict[str, Any] = from_json(body) if body else {}
+            return graph
+
+    def list_metric_points(self, run_id: str, name: str | None = None) -> list[MetricPoint]:
+        """Return the points of a run's metrics (or of one) in the order in which they were recorded.
+
+        Raises:
+            NotFoundError: no run has the id, or several start with it.
+        """
+        c = t.METRIC_POINT.c
+        with self.database.read() as connection:
+            whole = self._resolve(connection, run_id)
+            statement = select(c.name, c.value, c.step, c.at_us).where(c.run_id == whole).order_by(c.id)
+            if name is not None:
+                statement = statement.where(c.name == clean(name))
+            return [
+                MetricPoint(n, to_number(v), step, from_us(at))
+                for n, v, step, at in connection.execute(statement)
+            ]
+
+    def list_logs(self, run_id: str, node: str | None = None, limit: int | None = None) -> list[LogLine]:
+        """Return log lines of a run in order.
+
+        Args:
+            node: only the lines of this node.
+            limit: only the last so many.
+
+        Raises:
+            NotFoundError: no run has the id, or several start with it.
+        """
+        c = t.LOG_LINE.c
+        with self.database.read() as connection:
+            whole = self._resolve(connection, run_id)
+            statement = select(c.at_us, c.level, c.message, c.node).where(c.run_id == whole)
+            if node is not None:
+                statement = statement.where(c.node == clean(node))
+            rows = connection.execute(
+                statement.order_by(c.id) if limit is None else statement.order_by(c.id.desc()).limit(limit)
+            ).all()
+            if limit is not None:
+                rows = list(reversed(rows))
+            return [
+                LogLine(EPOCH + at * MICROSECOND, level, message, name) for at, level, message, name in rows
+            ]
+
+
+def starts_with(column: Any, prefix: str) -> Any:
+    """Return the condition as a range, which every database answers from an index; LIKE is not on SQLite."""
+    prefix = clean(prefix)
+    after = min(ord(prefix[-1]) + 1, 0x10FFFF)
+    # Halves of surrogate pairs are no characters: behind the last before them comes the first after them.
+    return (column >= prefix) & (column < prefix[:-1] + chr(0xE000 if 0xD800 <= after <= 0xDFFF else after))

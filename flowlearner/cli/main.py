@@ -1,0 +1,210 @@
+"""The entry point: which commands there are, and how a failure becomes a message and an exit status."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any, TextIO
+
+import typer
+from typer.core import TyperGroup
+
+from flowlearner import __version__
+from flowlearner.cli.output import complain, emit, reserved_stdout
+from flowlearner.errors import FlowLearnerError, QueryError
+
+INTERRUPTED = 130
+# What a shell reports of a process that SIGPIPE ended.
+PIPE_CLOSED = 141
+
+# name: (module below flowlearner.cli, what it holds, panel, help). A module is imported when its command is
+# called; a test compares the help with the command's own.
+COMMANDS = {
+    "demo": ("run", "demo", "Run", "Run the flights example, whole, and print its result."),
+    "check": ("run", "check", "Run", "Compile a workflow and show its graph; nothing runs."),
+    "run": ("run", "run", "Run", "Run a workflow."),
+    "runs": ("runs", "app", "Look", "List, show, compare, tag, cancel and delete runs."),
+    "search": ("runs", "search", "Look", "Find runs by their params, metrics, tags and more."),
+    "experiments": ("catalog", "experiments", "Look", "List and show experiments."),
+    "workflows": ("catalog", "workflows", "Look", "List and show workflows that have run."),
+    "operators": ("catalog", "operators", "Look", "List and show operators that have run."),
+    "artifacts": ("artifacts", "app", "Look", "Show stored values and write them to files."),
+    "up": ("services", "up", "Services", "Start the local Prefect server and wait until it answers."),
+    "down": ("services", "down", "Services", "Stop the local Prefect server."),
+    "status": ("services", "status", "Services", "Show which services run, and where."),
+    "catalog": ("catalog", "app", "Services", "Upgrade, check and clean up the catalog."),
+    "doctor": ("doctor", "doctor", "Services", "Check this installation and say how to mend it."),
+}
+
+
+class LazyGroup(TyperGroup):
+    """Imports a command's module when the command is called, so that `--help` need not import them all."""
+
+    _listing = False
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the signature of the base
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - the signature of the base
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute, panel, text = COMMANDS[cmd_name]
+        if self._listing:
+            return _make_stub(cmd_name, panel, text)
+        found = getattr(importlib.import_module(f"flowlearner.cli.{module}"), attribute)
+        command: Any = typer.main.get_command(found)
+        command.name = cmd_name
+        return command
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        self._listing = True
+        try:
+            super().format_help(ctx, formatter)
+        finally:
+            self._listing = False
+
+
+def _make_stub(name: str, panel: str, text: str) -> Any:
+    stub = typer.Typer(add_completion=False)
+    stub.command(name, help=text, rich_help_panel=panel)(lambda: None)
+    return typer.main.get_command(stub)
+
+
+app = typer.Typer(
+    cls=LazyGroup,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"flowlearner {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(  # noqa: ARG001 - the callback does the work
+        False, "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+    ),
+) -> None:
+    """Typed workflows whose every run is remembered.
+
+    Every command that prints records takes --json. Exit statuses: 0 done, 1 your operator or input failed,
+    2 wrong usage, 3 the platform failed, 130 Ctrl-C.
+    """
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status.
+
+    Args:
+        args: without the program's name; from the command line if left out.
+    """
+    arguments = list(sys.argv[1:] if args is None else args)
+    as_json = wants_json(arguments)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_plain_warnings())
+        if as_json:
+            stack.enter_context(reserved_stdout())
+        try:
+            status = _invoke(arguments, as_json)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Whoever read our output has seen enough. Python would complain once more at its end.
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            status = PIPE_CLOSED
+    return status
+
+
+def wants_json(arguments: Sequence[str]) -> bool:
+    """Tell whether `--json` is among the options, before they are parsed: mistakes in them are JSON too."""
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return "--json" in options
+
+
+def _invoke(arguments: list[str], as_json: bool) -> int:
+    command: Any = typer.main.get_command(app)
+    usage_error: Any = typer.BadParameter.__mro__[1]
+    try:
+        result = command.main(args=arguments, prog_name="flowlearner", standalone_mode=False)
+    except FlowLearnerError as error:
+        return _fail(error.exit_status, type(error).__name__, str(error), as_json, _find_details(error))
+    except usage_error as error:
+        # An empty message means that help was printed in place of an error.
+        message = error.format_message()
+        if message and not as_json and error.ctx is not None:
+            sys.stderr.write(f"{error.ctx.get_usage()}\nTry '{error.ctx.command_path} --help'.\n")
+        return _fail(2, "UsageError", message, as_json) if message else 2
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail(INTERRUPTED, "KeyboardInterrupt", "interrupted", as_json)
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the last place where a failure can still become a message
+        if not as_json:
+            traceback.print_exc()
+        text = f"{type(error).__name__}: {error}\nThis is a bug in flowlearner; please report it."
+        return _fail(3, type(error).__name__, text, as_json)
+    return result if isinstance(result, int) else 0
+
+
+def _fail(status: int, kind: str, message: str, as_json: bool, details: Any = None) -> int:
+    if as_json:
+        emit({"error": {"type": kind, "message": message, **(details or {})}})
+    elif status == INTERRUPTED:
+        complain("interrupted", "Stopped")
+    else:
+        complain(message)
+    return status
+
+
+def _find_details(error: FlowLearnerError) -> dict[str, Any] | None:
+    if isinstance(error, QueryError):
+        return {"query": error.query, "position": error.position}
+    problems = getattr(error, "problems", None)
+    if problems is None:
+        return None
+    return {
+        "problems": [
+            {"kind": p.kind, "workflow": p.workflow, "node": p.node, "location": p.location, "message": p.message}
+            for p in problems
+        ]
+    }
+
+
+@contextlib.contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Show our own warnings as one line without the source line that raised them."""
+    show = warnings.showwarning
+
+    def show_plain(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if category.__module__.startswith("flowlearner."):
+            complain(str(message), "Warning")
+        else:
+            show(message, category, filename, lineno, file, line)
+
+    warnings.showwarning = show_plain
+    try:
+        yield
+    finally:
+        warnings.showwarning = show
+
+
+if __name__ == "__main__":
+    sys.exit(main())

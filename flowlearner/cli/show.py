@@ -1,0 +1,309 @@
+"""Runs, their results and their lists, printed for people."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from flowlearner.cli.display import STYLES, show_node_time, sign_of
+from flowlearner.cli.text import (
+    SHORT_ID,
+    clean,
+    clean_line,
+    count_of,
+    shorten_line,
+    show_age,
+    show_duration,
+    show_number,
+    show_time,
+    show_value,
+)
+from flowlearner.client import Run
+from flowlearner.records import Artifact, ErrorInfo, NodeRun, OutputRecord, Status
+
+METRICS_IN_LIST = 3
+NODES_SHOWN = 100
+
+
+def make_table(*columns: str, right: Iterable[str] = ()) -> Table:
+    """Return an empty table in the style of all lists."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return table
+
+
+def status_text(status: Status) -> Text:
+    return Text(status.value, style=STYLES[status])
+
+
+def print_runs(console: Console, runs: Sequence[Run], total: int | None = None) -> None:
+    """Print a list of runs, one a line.
+
+    Args:
+        total: how many there are where the list was cut.
+    """
+    if not runs:
+        console.print(Text("No runs."))
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    table.add_column("Run", no_wrap=True, style="cyan")
+    table.add_column("Workflow", no_wrap=True, overflow="ellipsis", max_width=24)
+    table.add_column("Status", no_wrap=True)
+    experiments = {r.experiment for r in runs}
+    if experiments != {"default"}:
+        table.add_column("Experiment", no_wrap=True, overflow="ellipsis", max_width=16)
+    table.add_column("Created", no_wrap=True)
+    table.add_column("Took", no_wrap=True, justify="right")
+    table.add_column("Metrics", no_wrap=True, overflow="ellipsis", ratio=1 if console.is_terminal else None)
+    for run in runs:
+        cells: list[Text] = [
+            Text(run.id[:SHORT_ID]),
+            Text(clean_line(run.workflow)),
+            status_text(run.status),
+            *([Text(clean_line(run.experiment))] if experiments != {"default"} else []),
+            Text(show_age(run.record.created_at)),
+            Text(show_duration(run.duration_s)),
+            _brief_metrics(run.metrics),
+        ]
+        deleted = "dim strike" if run.record.deleted_at else ""
+        table.add_row(*cells, style=deleted)
+    console.print(table)
+    if total is not None and total > len(runs):
+        console.print(Text(f"{len(runs)} of {total:,} runs; --limit shows more.", style="dim"))
+
+
+def _brief_metrics(metrics: Mapping[str, float]) -> Text:
+    shown = [f"{clean_line(n)}={show_number(v)}" for n, v in list(metrics.items())[:METRICS_IN_LIST]]
+    rest = len(metrics) - METRICS_IN_LIST
+    return Text("  ".join(shown) + (f"  +{rest}" if rest > 0 else ""))
+
+
+def print_result(console: Console, run: Run, artifacts: Mapping[str, Artifact]) -> None:
+    """Print how a run ended, what it gave, and how to see it again."""
+    nodes = run.nodes
+    ran = sum(not n.cached and n.started_at is not None for n in nodes)
+    cached = sum(n.cached for n in nodes)
+    counts = [f"{ran} run", f"{cached} cached"]
+    counts += [
+        f"{count} {status.value.lower()}"
+        for status in (Status.FAILED, Status.SKIPPED, Status.CANCELLED)
+        if (count := sum(n.status is status for n in nodes))
+    ]
+    console.print()
+    console.print(
+        Text.assemble(
+            sign_of(run.status, console.options.ascii_only),
+            " ",
+            (run.status.value.capitalize(), STYLES[run.status]),
+            f" in {show_duration(run.duration_s)}: {count_of(len(nodes), 'node')} ({', '.join(counts)})",
+        ),
+        soft_wrap=not console.is_terminal,
+    )
+    if run.error is not None:
+        print_error(console, run.error)
+    print_outputs(console, run, artifacts)
+    console.print()
+    experiment = f" in experiment {clean_line(run.experiment)}" if run.experiment != "default" else ""
+    console.print(Text.assemble("Run ", (run.id, "cyan"), f" of {clean_line(run.workflow)}{experiment}"))
+    console.print(Text.assemble("See it again: ", (f"flowlearner runs show {run.id[:SHORT_ID]}", "bold")))
+
+
+def print_outputs(console: Console, run: Run, artifacts: Mapping[str, Artifact]) -> None:
+    """Print outputs and metrics; an output that is a metric stands among the metrics."""
+    plain = {n: o for n, o in run.record.outputs.items() if n not in run.metrics}
+    if plain:
+        _print_heading(console, "Outputs")
+        table = _make_pairs(console)
+        for name, output in plain.items():
+            table.add_row(Text(clean_line(name)), describe_output(output, artifacts.get(output.hash)))
+        console.print(Padding(table, (0, 0, 0, 2)))
+    if run.metrics:
+        _print_heading(console, "Metrics")
+        table = _make_pairs(console)
+        for name, value in run.metrics.items():
+            table.add_row(Text(clean_line(name)), Text(show_number(value), style="bold"))
+        console.print(Padding(table, (0, 0, 0, 2)))
+
+
+def _make_pairs(console: Console) -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True, max_width=max(16, console.width // 2), overflow="ellipsis")
+    table.add_column(overflow="fold")
+    return table
+
+
+def _print_heading(console: Console, title: str) -> None:
+    console.print()
+    console.print(Text(title, style="bold"))
+
+
+def describe_output(output: OutputRecord, artifact: Artifact | None) -> Text:
+    """Return a scalar's value, a table's shape, or the type."""
+    if output.value is not None:
+        value = output.value
+        text = show_number(value) if isinstance(value, float) else show_value(value, 200)
+        return Text(text)
+    return Text(describe_artifact(artifact) if artifact is not None else clean_line(output.type))
+
+
+def describe_artifact(artifact: Artifact) -> str:
+    """Return a stored value in a few words: its type, and the shape of a table."""
+    preview = artifact.preview or {}
+    kind = clean_line(artifact.type)
+    if preview.get("kind") == "table":
+        columns = preview.get("columns") or []
+        rows = preview.get("rows")
+        rows_text = count_of(rows, "row") if isinstance(rows, int) else "rows unknown"
+        return f"{kind}, {rows_text} x {count_of(len(columns), 'column')}"
+    shape = preview.get("shape")
+    if isinstance(shape, (list, tuple)):
+        return f"{kind}, {' x '.join(str(n) for n in shape)} {clean_line(preview.get('dtype', ''))}".rstrip()
+    return kind
+
+
+_FRAME = re.compile(r"^\s+")
+
+
+def print_error(console: Console, error: ErrorInfo) -> None:
+    """Print the message of a failure, then the user's own frames."""
+    wrap = not console.is_terminal
+    console.print()
+    console.print(Text(clean(error.message), style="red"), soft_wrap=wrap)
+    trace = clean(error.traceback).rstrip()
+    if trace and trace != clean(error.message):
+        for line in trace.splitlines():
+            console.print(Text(f"  {line}", style="dim"), soft_wrap=wrap)
+
+
+def print_run(console: Console, run: Run, artifacts: Mapping[str, Artifact]) -> None:
+    """Print all that is known of a run."""
+    record = run.record
+    console.print(
+        Text.assemble(
+            sign_of(run.status, console.options.ascii_only),
+            " ",
+            (clean_line(run.workflow), "bold"),
+            "  run ",
+            (run.id, "cyan"),
+            "  ",
+            status_text(run.status),
+        )
+    )
+    console.print()
+    facts = [
+        ("Experiment", clean_line(run.experiment)),
+        ("Created", f"{show_time(record.created_at)} by {clean_line(record.owner)}"),
+        ("Took", show_duration(run.duration_s)),
+        ("Executor", f"{clean_line(record.executor)}, seed {record.run_seed}"),
+        ("Code", _describe_code(run)),
+        ("Python", _describe_environment(run)),
+        ("Tags", ", ".join(f"{clean_line(k)}={clean_line(v)}" for k, v in run.tags.items())),
+        ("Notes", clean(run.notes)),
+        ("Parent", record.parent_id or ""),
+        ("Command", clean_line(record.command)),
+        ("Prefect", _describe_prefect(run)),
+        ("Deleted", show_time(record.deleted_at)),
+    ]
+    _print_facts(console, facts)
+    if run.params:
+        _print_heading(console, "Params")
+        table = _make_pairs(console)
+        for name, value in run.params.items():
+            table.add_row(Text(clean_line(name)), Text(show_value(value, 200)))
+        console.print(Padding(table, (0, 0, 0, 2)))
+    if run.nodes:
+        _print_heading(console, "Nodes")
+        _print_nodes(console, run.nodes)
+    print_outputs(console, run, artifacts)
+    if run.error is not None:
+        print_error(console, run.error)
+
+
+def _print_facts(console: Console, facts: Sequence[tuple[str, str]]) -> None:
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in facts:
+        if value:
+            table.add_row(Text(name), Text(value))
+    console.print(table)
+
+
+print_facts = _print_facts
+print_heading = _print_heading
+
+
+def _describe_code(run: Run) -> str:
+    code = run.record.code
+    if code.commit is None:
+        return "no git commit"
+    branch = f" ({clean_line(code.branch)})" if code.branch else ""
+    return f"commit {code.commit[:12]}{branch}{', with uncommitted changes' if code.dirty else ''}"
+
+
+def _describe_environment(run: Run) -> str:
+    found = run.record.environment
+    if found is None:
+        return ""
+    machine = found.machine
+    system = f"{machine.get('system', '')} {machine.get('architecture', '')}".strip()
+    return clean_line(f"{found.python} on {system}, {count_of(len(found.packages), 'package')}")
+
+
+def _describe_prefect(run: Run) -> str:
+    record = run.record
+    if not record.prefect_flow_run_id or not record.prefect_api_url:
+        return ""
+    return f"{clean_line(record.prefect_api_url).removesuffix('/api')}/runs/flow-run/{record.prefect_flow_run_id}"
+
+
+def _print_nodes(console: Console, nodes: Sequence[NodeRun]) -> None:
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1))
+    table.add_column(width=1)
+    table.add_column(no_wrap=True, overflow="ellipsis", max_width=40)
+    table.add_column(no_wrap=True, justify="right", min_width=8)
+    table.add_column(overflow="fold", ratio=1 if console.is_terminal else None)
+    for node in nodes[:NODES_SHOWN]:
+        table.add_row(
+            sign_of(node.status, console.options.ascii_only),
+            Text(clean_line(node.name)),
+            show_node_time(node),
+            describe_node(node),
+        )
+    console.print(Padding(table, (0, 0, 0, 1)))
+    if len(nodes) > NODES_SHOWN:
+        console.print(Text(f"  … {len(nodes) - NODES_SHOWN} more; --json shows all", style="dim"))
+
+
+def describe_node(node: NodeRun) -> Text:
+    """Return what is worth knowing of a node besides its time: why it ran, whence its result came, its error."""
+    notes: list[str] = []
+    if node.operator != node.name and not node.name.startswith(node.operator):
+        notes.append(clean_line(node.operator))
+    if node.attempt > 1:
+        notes.append(f"attempt {node.attempt}")
+    if node.error is not None:
+        notes.append(shorten_line(f"{node.error.type}: {node.error.message}", 200))
+        return Text(", ".join(notes), style="red")
+    if node.status is not Status.COMPLETED:
+        notes.append(node.status.value.lower())
+    elif node.cached_from:
+        notes.append(f"from run {node.cached_from[:SHORT_ID]}")
+    elif node.miss_reason:
+        notes.append(clean_line(node.miss_reason))
+    return Text(", ".join(notes), style="dim")
+
+
+def show_plain(value: Any) -> str:
+    """Return any JSON value in one line, as comparisons show it."""
+    if isinstance(value, float):
+        return show_number(value)
+    return "-" if value is None else show_value(value, 60)

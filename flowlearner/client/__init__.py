@@ -1,0 +1,9 @@
+"""The client: every action of the command line and of the pages, for programs and notebooks."""
+
+from __future__ import annotations
+
+from flowlearner.client.client import Client, GarbageReport
+from flowlearner.client.comparison import Comparison
+from flowlearner.client.run import Outputs, Run
+
+__all__ = ["Client", "Comparison", "GarbageReport", "Outputs", "Run"]

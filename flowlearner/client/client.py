@@ -1,0 +1,532 @@
+"""Owns the client: reading, searching, comparing and managing what is remembered."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from flowlearner.artifacts import ArtifactStore, get_codec
+from flowlearner.catalog import Catalog
+from flowlearner.client.comparison import Comparison, compare
+from flowlearner.client.run import Run, is_abandoned, settle
+from flowlearner.client.saving import write_artifact
+from flowlearner.config import Settings, get_settings
+from flowlearner.errors import ArtifactError, NotFoundError, UsageError, shorten, suggest
+from flowlearner.records import (
+    Artifact,
+    ArtifactUse,
+    ExperimentSummary,
+    LogLine,
+    MetricPoint,
+    OperatorDetail,
+    OperatorSummary,
+    OutputRecord,
+    RunRecord,
+    Status,
+    WorkflowDetail,
+    WorkflowSummary,
+)
+
+OPEN = (Status.PENDING, Status.RUNNING)
+CANCEL_POLL_S = 0.1
+# Bytes are stored before their row is written; what is younger may belong to a run that is just going on.
+SETTLED = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class GarbageReport:
+    """What no kept run needs.
+
+    Attributes:
+        runs: runs that were deleted, which end with it.
+        artifacts: stored values of deleted runs or of none.
+        files: files of the store that the catalog does not know.
+        size_bytes: of the artifacts and files together.
+        removed: whether all this is gone now, or would go.
+    """
+
+    runs: int
+    artifacts: int
+    files: int
+    size_bytes: int
+    removed: bool
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "runs": self.runs,
+            "artifacts": self.artifacts,
+            "files": self.files,
+            "size_bytes": self.size_bytes,
+            "removed": self.removed,
+        }
+
+
+class Client:
+    """Access to the catalog and the artifacts. It opens them on first use, and threads may share it.
+
+    Wherever a run is named by its id, any prefix will do that only one run has.
+
+    Args:
+        settings: where they are; from the environment if left out.
+
+    Example:
+        with Client() as client:
+            best = client.search("metric.auc > 0.7 and param.max_depth <= 6")
+            model = best[0].outputs.model
+    """
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings or get_settings()
+        self._lock = threading.Lock()
+        self._catalog: Catalog | None = None
+        self._store: ArtifactStore | None = None
+
+    @property
+    def catalog(self) -> Catalog:
+        with self._lock:
+            if self._catalog is None:
+                # A reader leaves the tables as they are; the next run, or `catalog upgrade`, upgrades them.
+                self._catalog = Catalog(self.settings.catalog_url, upgrade=False)
+            return self._catalog
+
+    @property
+    def store(self) -> ArtifactStore:
+        with self._lock:
+            if self._store is None:
+                self._store = ArtifactStore(self.settings.artifacts_url, self.settings.inline_limit_bytes)
+            return self._store
+
+    def close(self) -> None:
+        """Close the connections; the next use opens them again."""
+        with self._lock:
+            if self._catalog is not None:
+                self._catalog.close()
+                self._catalog = None
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # Runs
+
+    def get_run(self, run_id: str) -> Run:
+        """Return a run with its nodes.
+
+        Raises:
+            NotFoundError: no run has the id, or several start with it.
+        """
+        return Run(self, self.get_record(run_id))
+
+    def get_record(self, run_id: str) -> RunRecord:
+        """Return what is recorded of a run; one whose process died reads CRASHED."""
+        record = self.catalog.get_run(run_id)
+        if is_abandoned(record):
+            # It may have ended in good order between the two looks.
+            record = settle(self.catalog.get_run(record.id))
+        return record
+
+    def list_runs(
+        self,
+        *,
+        query: str | None = None,
+        workflow: str | None = None,
+        experiment: str | None = None,
+        owner: str | None = None,
+        status: Status | str | Sequence[Status | str] | None = None,
+        tags: Mapping[str, str] | None = None,
+        parent_id: str | None = None,
+        sweep_id: str | None = None,
+        include_trials: bool = False,
+        include_deleted: bool = False,
+        deleted_only: bool = False,
+        limit: int | None = 50,
+        offset: int = 0,
+        order_by: str = "created",
+        descending: bool = True,
+    ) -> list[Run]:
+        """Return runs, newest first; their nodes are left out until `refresh`.
+
+        Args:
+            query: a search such as "metric.auc > 0.7 and not tag.team = 'ops'".
+            status: one status, or several of which one must fit.
+            tags: name to value; all must fit.
+            include_trials: trials of sweeps too.
+            include_deleted: runs that are marked as deleted too.
+            deleted_only: only those.
+            limit: at most so many; None for all.
+            order_by: an attribute such as "created", or `metric.x`, `param.x`, `tag.x`.
+
+        Raises:
+            QueryError: the query does not parse; it holds the position.
+            ParameterError: no such status or order.
+        """
+        wanted = None if status is None else _list_statuses(status)
+        filters: dict[str, Any] = {
+            "query": query,
+            "workflow": workflow,
+            "experiment": experiment,
+            "owner": owner,
+            "tags": tags,
+            "parent_id": parent_id,
+            "sweep_id": sweep_id,
+            "include_trials": include_trials,
+            "include_deleted": include_deleted,
+            "deleted_only": deleted_only,
+            "order_by": order_by,
+            "descending": descending,
+        }
+        if wanted is not None and wanted & {*OPEN, Status.CRASHED} and self._find_abandoned():
+            # The catalog does not know yet that these have crashed, so what it selects is corrected here.
+            stored = wanted | set(OPEN) if Status.CRASHED in wanted else wanted
+            records = self._settle_all(
+                self.catalog.list_runs(status=sorted(stored), limit=None, offset=0, **filters)
+            )
+            fitting = [r for r in records if r.status in wanted]
+            end = None if limit is None else offset + limit
+            return [Run(self, r) for r in fitting[offset:end]]
+        records = self.catalog.list_runs(
+            status=None if wanted is None else sorted(wanted), limit=limit, offset=offset, **filters
+        )
+        return [Run(self, r) for r in self._settle_all(records)]
+
+    def search(self, query: str, *, limit: int | None = 50, include_trials: bool = False) -> list[Run]:
+        """Return runs that fit a query, newest first.
+
+        Raises:
+            QueryError: the query does not parse.
+
+        Example:
+            client.search("metric.auc > 0.7 and param.max_depth <= 6")
+        """
+        return self.list_runs(query=query, limit=limit, include_trials=include_trials)
+
+    def count_runs(self, **filters: Any) -> int:
+        """Return how many runs `list_runs` would give without a limit; the filters are the same."""
+        return self.catalog.count_runs(**filters)
+
+    def compare(self, run_ids: Sequence[str]) -> Comparison:
+        """Put runs side by side.
+
+        Raises:
+            UsageError: fewer than two runs, or one twice.
+        """
+        runs = [self.get_run(i) for i in run_ids]
+        if len({r.id for r in runs}) < max(len(runs), 2):
+            raise UsageError(f"compare takes two or more different runs, found {shorten(r.id for r in runs)}")
+        return compare(runs)
+
+    def list_logs(self, run_id: str, node: str | None = None, limit: int | None = None) -> list[LogLine]:
+        """Return what a run logged and printed, in order.
+
+        Args:
+            node: only the lines of this node.
+            limit: only the last so many.
+
+        Raises:
+            NotFoundError: no such run, or no such node in it.
+        """
+        record = self.catalog.get_run(run_id)
+        names = [n.name for n in record.nodes]
+        if node is not None and node not in names:
+            raise NotFoundError(
+                f"run {record.id} has no node '{node}'; it has {shorten(names)}.{suggest(node, names)}"
+            )
+        return self.catalog.list_logs(record.id, node, limit)
+
+    def logs(self, run_id: str, node: str | None = None) -> list[LogLine]:
+        """Return all that a run, or one node of it, logged and printed."""
+        return self.list_logs(run_id, node)
+
+    def list_metric_points(self, run_id: str, name: str | None = None) -> list[MetricPoint]:
+        """Return the history of a run's metrics, or of one of them."""
+        return self.catalog.list_metric_points(run_id, name)
+
+    def get_graph(self, run_id: str) -> dict[str, Any]:
+        """Return the compiled graph of a run as JSON values."""
+        return self.catalog.get_graph(run_id)
+
+    # Changing runs
+
+    def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Set tags of a run; other tags stay."""
+        self.catalog.set_tags(self.catalog.resolve_run_id(run_id), tags)
+
+    def remove_tags(self, run_id: str, names: Iterable[str]) -> None:
+        """Remove tags of a run; a name that it does not have is no mistake."""
+        self.catalog.remove_tags(self.catalog.resolve_run_id(run_id), names)
+
+    def set_notes(self, run_id: str, text: str) -> None:
+        """Replace the notes of a run."""
+        self.catalog.set_notes(self.catalog.resolve_run_id(run_id), text)
+
+    def delete_runs(self, run_ids: Sequence[str]) -> list[str]:
+        """Mark runs as deleted, all or none, and return their ids; `restore_runs` brings them back.
+
+        Raises:
+            UsageError: one of them is still running.
+        """
+        records = [self.get_record(i) for i in run_ids]
+        running = [r.id for r in records if not r.status.is_final]
+        if running:
+            raise UsageError(
+                f"still running: {shorten(running)}. Cancel first: flowlearner runs cancel {running[0]}"
+            )
+        ids = [r.id for r in records]
+        self.catalog.delete_runs(ids)
+        return ids
+
+    def restore_runs(self, run_ids: Sequence[str]) -> list[str]:
+        """Take the mark of `delete_runs` away and return the ids."""
+        ids = [self.catalog.resolve_run_id(i) for i in run_ids]
+        self.catalog.restore_runs(ids)
+        return ids
+
+    def cancel_run(self, run_id: str, wait_s: float = 30.0) -> Run:
+        """Ask the process of a run to stop it, and wait until it has.
+
+        Args:
+            wait_s: how long to wait; after that the run is returned as it is.
+
+        Raises:
+            UsageError: the run has ended already.
+        """
+        record = self.catalog.get_run(run_id)
+        if is_abandoned(record):
+            self.store_crashes()
+            return self.get_run(record.id)
+        if record.status.is_final or not self.catalog.request_cancel(record.id):
+            run = self.get_run(record.id)
+            raise UsageError(f"run {run.id} is {run.status}; only a run that has not ended can be cancelled")
+        deadline = time.monotonic() + wait_s
+        while True:
+            run = self.get_run(record.id)
+            left = deadline - time.monotonic()
+            if run.status.is_final or left <= 0:
+                return run
+            time.sleep(min(CANCEL_POLL_S, left))
+
+    def store_crashes(self) -> list[str]:
+        """Record runs as CRASHED whose process is known dead, and return their ids."""
+        stored = []
+        for record in self._find_abandoned():
+            crashed = settle(record)
+            now = datetime.now(UTC)
+            if self.catalog.finish_run(record.id, Status.CRASHED, now, (), (), crashed.error):
+                stored.append(record.id)
+        return stored
+
+    def _find_abandoned(self) -> list[RunRecord]:
+        records = self.catalog.list_runs(
+            status=list(OPEN), include_trials=True, include_deleted=True, limit=None
+        )
+        suspects = [r for r in records if is_abandoned(r)]
+        return [r for s in suspects if is_abandoned(r := self.catalog.get_run(s.id))]
+
+    def _settle_all(self, records: Iterable[RunRecord]) -> list[RunRecord]:
+        return [replace(self.get_record(r.id), nodes=()) if is_abandoned(r) else r for r in records]
+
+    # Values
+
+    def get_artifact(self, run_id: str, output: str) -> Artifact:
+        """Return the artifact of an output of a run ("auc"), or of one of its nodes ("train.model").
+
+        Raises:
+            NotFoundError: no such run or output.
+            ArtifactError: the output is known, but its artifact is not in the catalog any more.
+        """
+        record = self.get_record(run_id)
+        found = self._find_output(record, output)
+        artifact = self.catalog.find_artifacts([found.hash]).get(found.hash)
+        if artifact is None:
+            raise ArtifactError(
+                f"run {record.id}, output '{output}': its artifact {found.hash} is not in the catalog any more. "
+                "Run the workflow again"
+            )
+        return artifact
+
+    def _find_output(self, record: RunRecord, name: str) -> OutputRecord:
+        if name in record.outputs:
+            return record.outputs[name]
+        of_nodes = {f"{n.name}.{o.name}": o for n in record.nodes for o in n.outputs}
+        if name in of_nodes:
+            return of_nodes[name]
+        single = {n.name: n.outputs[0] for n in record.nodes if len(n.outputs) == 1}
+        if name in single:
+            return single[name]
+        known = [*record.outputs, *of_nodes]
+        raise NotFoundError(
+            f"run {record.id} ({record.status}) has no output '{name}'; it has {shorten(known)}.{suggest(name, known)}"
+        )
+
+    def find_artifact(self, hash_: str) -> Artifact:
+        """Return an artifact by its hash or a prefix of it that is unique.
+
+        Raises:
+            NotFoundError: there is none, or several.
+        """
+        return self.catalog.get_artifact(hash_)
+
+    def find_artifacts(self, hashes: list[str]) -> dict[str, Artifact]:
+        """Return the artifacts that there are, by hash."""
+        return self.catalog.find_artifacts(hashes) if hashes else {}
+
+    def find_producers(self, hash_: str, limit: int | None = 50) -> list[ArtifactUse]:
+        """Return which nodes gave an artifact."""
+        return self.catalog.find_producers(hash_, limit)
+
+    def find_consumers(self, hash_: str, limit: int | None = 50) -> list[ArtifactUse]:
+        """Return which nodes and runs took an artifact."""
+        return self.catalog.find_consumers(hash_, limit)
+
+    def load_output(self, run_id: str, name: str, *, unsafe: bool = False) -> Any:
+        """Load an output of a run or of one of its nodes; the bytes are verified first.
+
+        Args:
+            unsafe: also load what was stored by pickle, which runs code that the bytes name.
+
+        Raises:
+            NotFoundError: no such run or output.
+            ArtifactError: the bytes are missing or damaged, or were pickled and `unsafe` is false.
+        """
+        return self._load(self.get_artifact(run_id, name), unsafe)
+
+    def load_artifact(self, hash_: str, *, unsafe: bool = False) -> Any:
+        """Load a stored value by its hash; see `load_output`."""
+        return self._load(self.find_artifact(hash_), unsafe)
+
+    def _load(self, artifact: Artifact, unsafe: bool) -> Any:
+        codec = get_codec(artifact.codec)
+        if codec.unsafe and not unsafe:
+            raise ArtifactError(
+                f"artifact {artifact.hash} ({artifact.type}) was stored by pickle; loading it runs code that its "
+                "bytes name. If you trust who made it, load it with unsafe=True"
+            )
+        self.store.check(artifact)
+        return codec.decode(self.store.open(artifact), Any, artifact.type)
+
+    def save_output(self, run_id: str, name: str, path: str | Path) -> Path:
+        """Write an output to a file: a table as .parquet, .csv, .tsv, .json or .arrow, other values in their own form.
+
+        Raises:
+            UsageError: the suffix names a form that the value does not have.
+            StorageError: the file cannot be written.
+        """
+        return self.save_artifact(self.get_artifact(run_id, name), path)
+
+    def save_artifact(self, artifact: Artifact, path: str | Path) -> Path:
+        """Write a stored value to a file; see `save_output`."""
+        target = Path(path).expanduser()
+        self.store.check(artifact)
+        write_artifact(artifact, self.store.open(artifact), lambda: self._load(artifact, False), target)
+        return target
+
+    # What there is
+
+    def list_experiments(self) -> list[ExperimentSummary]:
+        """Return all experiments, the latest used first."""
+        return self.catalog.list_experiments()
+
+    def list_workflows(self) -> list[WorkflowSummary]:
+        """Return all workflows, the latest used first."""
+        return self.catalog.list_workflows()
+
+    def list_operators(self) -> list[OperatorSummary]:
+        """Return all operators by name."""
+        return self.catalog.list_operators()
+
+    def get_experiment(self, name: str) -> ExperimentSummary:
+        """Return an experiment with its counts.
+
+        Raises:
+            NotFoundError: there is none of this name.
+        """
+        known = {e.name: e for e in self.catalog.list_experiments()}
+        if name not in known:
+            raise NotFoundError(
+                f"no experiment '{name}' in the catalog; it has {shorten(known)}.{suggest(name, known)}"
+            )
+        return known[name]
+
+    def get_workflow(self, name_or_fingerprint: str) -> WorkflowDetail:
+        """Return a workflow with its versions, newest first."""
+        return self.catalog.get_workflow(name_or_fingerprint)
+
+    def get_operator(self, name_or_fingerprint: str) -> OperatorDetail:
+        """Return an operator with its versions, newest first, and the workflows that use it."""
+        return self.catalog.get_operator(name_or_fingerprint)
+
+    # Keeping house
+
+    def check_catalog(self) -> list[str]:
+        """Return what is wrong with the catalog or with stored values, in words; empty where all is whole."""
+        problems = self.catalog.check()
+        for artifact in self.catalog.list_artifacts(limit=None):
+            whole = self.catalog.find_artifacts([artifact.hash]).get(artifact.hash, artifact)
+            try:
+                self.store.check(whole)
+            except ArtifactError as error:
+                problems.append(str(error))
+        return problems
+
+    def upgrade_catalog(self) -> None:
+        """Bring the tables of an older catalog up to date; a current one stays as it is."""
+        self.close()
+        Catalog(self.settings.catalog_url, upgrade=True).close()
+
+    def collect_garbage(self, dry_run: bool = True) -> GarbageReport:
+        """Find, and with `dry_run=False` remove, what no kept run needs: deleted runs and their own values.
+
+        Raises:
+            UsageError: a run is going on; it may be about to use what would go.
+        """
+        running = [r.id for r in self.list_runs(status=OPEN, include_trials=True, limit=None)]
+        if running and not dry_run:
+            raise UsageError(f"runs are going on: {shorten(running)}. Collect garbage when they have ended")
+        deleted = self.catalog.count_runs(deleted_only=True, include_trials=True)
+        artifacts = self.catalog.list_unneeded_artifacts()
+        orphans = self._list_orphans()
+        size = sum(a.size_bytes for a in artifacts) + sum(s for _, s in orphans)
+        report = GarbageReport(deleted, len(artifacts), len(orphans), size, not dry_run)
+        if dry_run:
+            return report
+        self.catalog.purge_runs()
+        gone = set(self.catalog.remove_artifacts([a.hash for a in artifacts]))
+        kept_paths = {a.path for a in self.catalog.list_artifacts(limit=None) if a.path}
+        for artifact in artifacts:
+            if artifact.hash in gone and artifact.path and artifact.path not in kept_paths:
+                self.store.delete(artifact)
+        for path, _ in orphans:
+            self.store.delete(Artifact("", "", "", 0, "", path=path))
+        self.store.sweep_temporary(SETTLED.total_seconds())
+        self.catalog.compact()
+        return report
+
+    def _list_orphans(self) -> list[tuple[str, int]]:
+        """Return files of the store that the catalog does not know, with their sizes."""
+        known = {a.path for a in self.catalog.list_artifacts(limit=None) if a.path}
+        settled = time.time() - SETTLED.total_seconds()
+        return [(p, size) for p, size, mtime in self.store.list_paths() if p not in known and mtime < settled]
+
+
+def _list_statuses(status: Status | str | Sequence[Status | str]) -> set[Status]:
+    given = [status] if isinstance(status, str) else list(status)
+    found = set()
+    for value in given:
+        try:
+            found.add(Status(str(value).upper()))
+        except ValueError:
+            known = [s.value for s in Status]
+            raise UsageError(
+                f"no status '{value}'; there are {', '.join(known)}.{suggest(str(value).upper(), known)}"
+            ) from None
+    return found

@@ -1,0 +1,132 @@
+"""Which Prefect API is configured, and whether an address answers; read without importing Prefect.
+
+The order is Prefect's own: environment, `.env`, `prefect.toml` and `pyproject.toml` of the working folder,
+then the active profile. A test holds that both agree.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import ssl
+import tomllib
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import dotenv
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+CLOUD_HOST = "prefect.cloud"
+
+
+@dataclass(frozen=True)
+class ConfiguredUrl:
+    """An API address and where it was read, for messages."""
+
+    url: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an address said; `status` is 0 where nothing came back, and `reason` says why."""
+
+    status: int
+    body: bytes = b""
+    reason: str = ""
+
+
+def find_configured_url() -> ConfiguredUrl | None:
+    """Return the Prefect API that the environment, the working folder or the active profile names."""
+    if url := os.environ.get("PREFECT_API_URL"):
+        return ConfiguredUrl(url.rstrip("/"), "PREFECT_API_URL")
+    dotted = _read_dotenv()
+    if url := dotted.get("PREFECT_API_URL"):
+        return ConfiguredUrl(url.rstrip("/"), "PREFECT_API_URL in .env")
+    for name, table in (("prefect.toml", ()), ("pyproject.toml", ("tool", "prefect"))):
+        url = _dig(_read_toml(Path(name)), *table, "api", "url")
+        if isinstance(url, str) and url:
+            return ConfiguredUrl(url.rstrip("/"), f"api.url in {name}")
+    path = _find_profiles_path(dotted)
+    profiles = _read_toml(path)
+    active = os.environ.get("PREFECT_PROFILE") or profiles.get("active")
+    if isinstance(active, str):
+        url = _dig(profiles, "profiles", active, "PREFECT_API_URL")
+        if isinstance(url, str) and url:
+            return ConfiguredUrl(url.rstrip("/"), f"Prefect's profile '{active}' in {path}")
+    return None
+
+
+def ask(url: str, timeout_s: float) -> Answer:
+    """Get a page. Proxies count, but not for this machine.
+
+    No credentials are sent and certificates are not checked: only whether something answers is asked here,
+    and Prefect's own client, which checks them, may trust other authorities than this interpreter does.
+    """
+    handlers: list[urllib.request.BaseHandler] = []
+    if is_loopback(url):
+        handlers.append(urllib.request.ProxyHandler({}))
+    if url.startswith("https:"):
+        handlers.append(urllib.request.HTTPSHandler(context=ssl._create_unverified_context()))
+    try:
+        with urllib.request.build_opener(*handlers).open(url, timeout=timeout_s) as reply:
+            return Answer(reply.status, reply.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            return Answer(error.code, reason=f"HTTP {error.code} {error.reason}")
+    except TimeoutError:
+        return Answer(0, reason=f"no answer within {timeout_s:g} s")
+    except urllib.error.URLError as error:
+        return Answer(0, reason=str(error.reason))
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        return Answer(0, reason=f"{type(error).__name__}: {error}")
+
+
+def is_loopback(url: str) -> bool:
+    return (urlsplit(url).hostname or "") in LOOPBACK
+
+
+def is_cloud(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    return host == CLOUD_HOST or host.endswith("." + CLOUD_HOST)
+
+
+def find_port(url: str) -> int | None:
+    """Return the port that an address names, or the usual one of its scheme."""
+    parts = urlsplit(url)
+    try:
+        return parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:
+        return None
+
+
+def _read_dotenv() -> dict[str, str | None]:
+    return dotenv.dotenv_values(".env") if Path(".env").is_file() else {}
+
+
+def _find_profiles_path(dotted: dict[str, str | None]) -> Path:
+    named = os.environ.get("PREFECT_PROFILES_PATH") or dotted.get("PREFECT_PROFILES_PATH")
+    named = named or _dig(_read_toml(Path("prefect.toml")), "profiles_path")
+    named = named or _dig(_read_toml(Path("pyproject.toml")), "tool", "prefect", "profiles_path")
+    if isinstance(named, str) and named:
+        return Path(named)
+    home = os.environ.get("PREFECT_HOME")
+    return (Path(home) if home else Path.home() / ".prefect") / "profiles.toml"
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        # Prefect itself reports a file that it cannot read.
+        return {}
+
+
+def _dig(table: Any, *keys: str) -> Any:
+    for key in keys:
+        table = table.get(key) if isinstance(table, dict) else None
+    return table

@@ -1,0 +1,146 @@
+"""The tables of a catalog: fresh, old, new and foreign ones."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from flowlearner.catalog import Catalog, upgrade_catalog
+from flowlearner.catalog.schema import MIGRATIONS
+from flowlearner.catalog.tables import KNOWN_SCHEMAS, METADATA, SCHEMA
+from flowlearner.errors import CatalogError
+from tests.catalog.make import begin
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+EMPTY = (
+    "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, "
+    "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
+)
+
+
+def path_of(url: str) -> Path:
+    return Path(url.removeprefix("sqlite:///"))
+
+
+def run_sql(url: str, *statements: str) -> None:
+    path_of(url).parent.mkdir(parents=True, exist_ok=True)
+    with sqlite3.connect(path_of(url)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+    connection.close()
+
+
+def read_layout(url: str) -> dict[str, str]:
+    """Return the SQL of every table and index, without differences in layout."""
+    connection = sqlite3.connect(path_of(url))
+    rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+    connection.close()
+    return {name: " ".join(sql.split()) for name, sql in rows}
+
+
+def test_a_fresh_catalog_has_the_tables_that_migrations_make(tmp_path: Path) -> None:
+    fresh, migrated = f"sqlite:///{tmp_path}/fresh.db", f"sqlite:///{tmp_path}/migrated.db"
+    Catalog(fresh).close()
+    run_sql(migrated, EMPTY)
+    Catalog(migrated, upgrade=True).close()
+    assert read_layout(migrated) == read_layout(fresh)
+
+
+def test_the_tables_are_those_of_the_models(url: str) -> None:
+    Catalog(url).close()
+    engine = sqlalchemy.create_engine(url)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, METADATA) == []
+    engine.dispose()
+
+
+def test_every_revision_is_known_and_the_newest_is_the_schema() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    script = ScriptDirectory.from_config(config)
+    revisions = [r.revision for r in script.walk_revisions()]
+    assert tuple(reversed(revisions)) == KNOWN_SCHEMAS
+    assert script.get_current_head() == SCHEMA
+
+
+def test_opening_a_catalog_of_today_does_not_import_alembic(url: str) -> None:
+    Catalog(url).close()
+    code = (
+        "import sys; from flowlearner.catalog import Catalog; "
+        f"Catalog({url!r}).close(); print('alembic' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_a_catalog_of_a_newer_flowlearner_is_refused(url: str) -> None:
+    Catalog(url).close()
+    run_sql(url, "UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(CatalogError, match=r"made by a newer flowlearner.*'9999'.*Upgrade flowlearner"):
+        Catalog(url)
+
+
+def test_an_older_catalog_is_refused_where_it_may_not_be_upgraded(url: str) -> None:
+    run_sql(url, EMPTY)
+    with pytest.raises(CatalogError, match=r"made by an older flowlearner.*flowlearner catalog upgrade"):
+        Catalog(url, upgrade=False)
+
+
+def test_an_older_catalog_is_upgraded_and_the_old_one_kept_beside_it(url: str) -> None:
+    run_sql(url, EMPTY)
+    assert upgrade_catalog(url) == ("", SCHEMA)
+    with Catalog(url, upgrade=False) as catalog:
+        begin(catalog, "a")
+    assert path_of(url).with_name("catalog.db.before-" + SCHEMA).exists()
+
+
+def test_upgrading_a_catalog_of_today_changes_nothing(url: str) -> None:
+    with Catalog(url) as catalog:
+        begin(catalog, "a")
+    assert upgrade_catalog(url) == (SCHEMA, SCHEMA)
+    with Catalog(url) as catalog:
+        assert catalog.count_runs() == 1
+
+
+def test_another_database_is_refused_and_left_alone(url: str) -> None:
+    run_sql(url, "CREATE TABLE customers (name TEXT)")
+    with pytest.raises(CatalogError, match="not a flowlearner catalog"):
+        Catalog(url)
+    assert list(read_layout(url)) == ["customers"]
+
+
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("catalog-*.db")), ids=lambda p: p.name)
+def test_a_catalog_of_every_release_opens_and_reads(path: Path, tmp_path: Path) -> None:
+    shutil.copy(path, tmp_path / "catalog.db")
+    with Catalog(f"sqlite:///{tmp_path}/catalog.db") as catalog:
+        assert catalog.check() == []
+        run = catalog.get_run("golden")
+        assert (run.workflow, run.params["depth"], run.metrics["auc"], run.tags) == (
+            "delays",
+            4,
+            0.7,
+            {"team": "ops"},
+        )
+        assert [n.name for n in run.nodes] == ["load", "train"]
+        assert str(catalog.get_run("second").metrics["auc"]) == "nan"
+        assert [r.id for r in catalog.list_runs(query="auc > 0.5 AND depth = 4")] == ["golden"]
+        assert list(catalog.find_cache_entries(["key1"])) == ["key1"]
+        assert [line.message for line in catalog.list_logs("golden")] == ["hello"]
+        assert catalog.get_workflow("delays").operators == ("train",)
+        begin(catalog, "new")
+        assert catalog.count_runs() == 3
+
+
+def test_there_is_a_saved_catalog_of_every_revision() -> None:
+    assert {p.name for p in GOLDEN.glob("catalog-*.db")} == {f"catalog-{s}.db" for s in KNOWN_SCHEMAS}
