@@ -16,41 +16,41 @@ from rich.console import Console
 from rich.table import Table
 
 MIN_PAIRS = 7
+QUICK_PAIRS = 3
+Measure = Callable[[], float]
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Times of both sides, in seconds; `ours_s[i]` and `peer_s[i]` were taken one right after the other."""
+    """What both sides took; `ours[i]` and `peer[i]` were measured one right after the other."""
 
-    ours_s: tuple[float, ...]
-    peer_s: tuple[float, ...]
-
-    @property
-    def ours_median_s(self) -> float:
-        return median(self.ours_s)
+    ours: tuple[float, ...]
+    peer: tuple[float, ...]
 
     @property
-    def peer_median_s(self) -> float:
-        return median(self.peer_s)
+    def ours_median(self) -> float:
+        return median(self.ours)
+
+    @property
+    def peer_median(self) -> float:
+        return median(self.peer)
 
     @property
     def ratios(self) -> tuple[float, ...]:
-        return tuple(ours / peer for ours, peer in zip(self.ours_s, self.peer_s, strict=True))
+        return tuple(ours / peer for ours, peer in zip(self.ours, self.peer, strict=True))
 
     @property
     def ratio_median(self) -> float:
         return median(self.ratios)
 
     @property
-    def extra_median_s(self) -> float:
-        """Seconds that ours takes beyond the peer: the median over pairs."""
-        return median(ours - peer for ours, peer in zip(self.ours_s, self.peer_s, strict=True))
+    def extra_median(self) -> float:
+        """What ours takes beyond the peer: the median over pairs."""
+        return median(ours - peer for ours, peer in zip(self.ours, self.peer, strict=True))
 
 
-def collect_pairs(
-    ours: Callable[[], float], peer: Callable[[], float], pairs: int = MIN_PAIRS, warmup: int = 1
-) -> Pairs:
-    """Call both sides in turn; each returns the seconds that it took.
+def collect_pairs(ours: Measure, peer: Measure, pairs: int = MIN_PAIRS, warmup: int = 1) -> Pairs:
+    """Call both sides in turn; each returns the seconds (or what else is measured) that it took.
 
     A pair begins with the side that ended the pair before, so that a machine that gets slower or faster
     favours neither.
@@ -58,27 +58,18 @@ def collect_pairs(
     Args:
         ours: measures our side once.
         peer: measures the other side once.
-        pairs: how many pairs are kept, at least 7.
+        pairs: how many pairs are kept; with fewer than 7 the result is marked as quick.
         warmup: pairs that are run first and thrown away.
     """
-    if pairs < MIN_PAIRS:
-        raise ValueError(f"at least {MIN_PAIRS} pairs give a median and a spread, found pairs={pairs}")
-    times: dict[str, list[float]] = {"ours": [], "peer": []}
+    taken: dict[str, list[float]] = {"ours": [], "peer": []}
     sides = [("ours", ours), ("peer", peer)]
     for index in range(warmup + pairs):
         for name, measure in sides:
-            seconds = measure()
+            amount = measure()
             if index >= warmup:
-                times[name].append(seconds)
+                taken[name].append(amount)
         sides.reverse()
-    return Pairs(tuple(times["ours"]), tuple(times["peer"]))
-
-
-def time_pairs(
-    ours: Callable[[], object], peer: Callable[[], object], pairs: int = MIN_PAIRS, warmup: int = 1
-) -> Pairs:
-    """Time two callables by the wall clock in alternating pairs; see `collect_pairs`."""
-    return collect_pairs(lambda: time_once(ours), lambda: time_once(peer), pairs, warmup)
+    return Pairs(tuple(taken["ours"]), tuple(taken["peer"]))
 
 
 def time_once(call: Callable[[], object]) -> float:
@@ -89,23 +80,28 @@ def time_once(call: Callable[[], object]) -> float:
     return perf_counter() - start
 
 
-def make_result(name: str, pairs: Pairs, target: str, ok: bool) -> dict[str, Any]:
+def make_result(name: str, pairs: Pairs, target: str, ok: bool, unit: str = "s") -> dict[str, Any]:
     """Shape one line of the table.
 
     Args:
         name: what was measured, and against what.
-        pairs: the times.
+        pairs: the measurements.
         target: the bound in words, such as "ratio <= 1.25" or "<= 0.15 s more".
         ok: whether the bound holds.
+        unit: of the measurements: "s", or a word that follows the number.
     """
     ratios = pairs.ratios
     return {
         "name": name,
-        "ours_s": pairs.ours_median_s,
-        "peer_s": pairs.peer_median_s,
+        "unit": unit,
+        "ours": pairs.ours_median,
+        "peer": pairs.peer_median,
+        "difference": pairs.extra_median,
         "ratio_median": pairs.ratio_median,
         "ratio_min": min(ratios),
         "ratio_max": max(ratios),
+        "pairs": len(ratios),
+        "quick": len(ratios) < MIN_PAIRS,
         "target": target,
         "ok": bool(ok),
     }
@@ -113,41 +109,52 @@ def make_result(name: str, pairs: Pairs, target: str, ok: bool) -> dict[str, Any
 
 def make_table(results: Sequence[dict[str, Any]]) -> Table:
     """Lay results out as one Rich table."""
-    table = Table(title="Benchmarks: medians of alternating pairs")
-    for heading in ("benchmark", "ours", "peer", "ratio", "spread", "target", "holds"):
+    quick = any(result["quick"] for result in results)
+    title = "medians of alternating pairs"
+    warning = f" - QUICK: fewer than {MIN_PAIRS} pairs, no verdict" if quick else ""
+    table = Table(title=f"Benchmarks: {title}{warning}")
+    for heading in ("benchmark", "ours", "peer", "ratio", "spread", "pairs", "target", "holds"):
         table.add_column(heading, justify="left" if heading in ("benchmark", "target", "holds") else "right")
     for result in results:
         table.add_row(
             result["name"],
-            format_seconds(result["ours_s"]),
-            format_seconds(result["peer_s"]),
+            format_amount(result["ours"], result["unit"]),
+            format_amount(result["peer"], result["unit"]),
             f"{result['ratio_median']:.2f}",
             f"{result['ratio_min']:.2f} to {result['ratio_max']:.2f}",
+            str(result["pairs"]),
             result["target"],
             "[green]yes[/green]" if result["ok"] else "[red]no[/red]",
         )
     return table
 
 
-def format_seconds(seconds: float) -> str:
-    """Write a time with the unit that suits its size."""
-    if abs(seconds) < 0.001:
-        return f"{seconds * 1e6:.0f} µs"
-    if abs(seconds) < 1:
-        return f"{seconds * 1e3:.1f} ms"
-    return f"{seconds:.2f} s"
+def format_amount(amount: float, unit: str = "s") -> str:
+    """Write a measurement with its unit; a time with the unit that suits its size."""
+    if unit != "s":
+        return f"{amount:.2f} {unit}"
+    if abs(amount) < 0.001:
+        return f"{amount * 1e6:.0f} µs"
+    if abs(amount) < 1:
+        return f"{amount * 1e3:.1f} ms"
+    return f"{amount:.2f} s"
 
 
-def run_benchmark(measure: Callable[[], list[dict[str, Any]]]) -> int:
+def run_benchmark(measure: Callable[[int], list[dict[str, Any]]]) -> int:
     """The `main` of a bench_*.py file: measure, then write `--json FILE`, or print a table without it.
+
+    Args:
+        measure: is given the number of pairs to take.
 
     Returns:
         The exit status: 0 if every target holds, else 1.
     """
     parser = argparse.ArgumentParser()
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the list of results here")
+    parser.add_argument("--pairs", type=int, default=MIN_PAIRS, metavar="N", help=f"default {MIN_PAIRS}")
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK_PAIRS} pairs: for development only")
     options = parser.parse_args()
-    results = measure()
+    results = measure(QUICK_PAIRS if options.quick else options.pairs)
     if options.json is None:
         Console().print(make_table(results))
     else:

@@ -1,4 +1,4 @@
-"""Owns `make bench`: each bench_*.py runs as a child; one table, and bench-results/latest.json."""
+"""Owns `make bench`: each bench_*.py runs as a child; one table, a JSON file for each in bench-results/."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def find_benchmarks(names: list[str]) -> list[Path]:
     return [found[name] for name in names] if names else list(found.values())
 
 
-def run_child(path: Path, folder: Path) -> list[dict[str, Any]] | None:
+def run_child(path: Path, folder: Path, flags: list[str]) -> list[dict[str, Any]] | None:
     """Run one benchmark in its own process; None if it gave no results."""
     output = folder / f"{path.stem}.json"
     try:
-        subprocess.run([sys.executable, path, "--json", output], timeout=TIME_LIMIT_S, check=False)
+        subprocess.run([sys.executable, path, "--json", output, *flags], timeout=TIME_LIMIT_S, check=False)
     except subprocess.TimeoutExpired:
         print(f"{path.name}: stopped after {TIME_LIMIT_S} s", file=sys.stderr)
     if not output.exists():
@@ -56,27 +56,34 @@ def describe_machine() -> dict[str, Any]:
     }
 
 
+def write_results(path: Path, machine: dict[str, Any], results: list[dict[str, Any]]) -> None:
+    """Keep the results of one benchmark, with what they were measured on."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"machine": machine, "results": results}, indent=2) + "\n")
+
+
 def main() -> int:
     """Run, show and write; the status is 1 where a target is missed or a benchmark failed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="which to run, such as `import`; all without one")
+    parser.add_argument("--quick", action="store_true", help="fewer pairs, for development: no verdict")
     options = parser.parse_args()
+    flags, mark = (["--quick"], "-quick") if options.quick else ([], "")
     console = Console()
+    machine = describe_machine()
     results: list[dict[str, Any]] = []
     failed: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         for path in find_benchmarks(options.names):
             console.print(f"{path.stem} ...", style="dim")
-            measured = run_child(path, Path(folder))
+            measured = run_child(path, Path(folder), flags)
             if measured is None:
                 failed.append(path.name)
-            else:
-                results += [{"benchmark": path.stem, **result} for result in measured]
+                continue
+            results += measured
+            write_results(RESULTS / f"{path.stem.removeprefix('bench_')}{mark}.json", machine, measured)
     console.print(make_table(results))
-    RESULTS.mkdir(exist_ok=True)
-    document = {"machine": describe_machine(), "results": results, "failed": failed}
-    (RESULTS / "latest.json").write_text(json.dumps(document, indent=2) + "\n")
-    console.print(f"written to {RESULTS.name}/latest.json")
+    console.print(f"written to {RESULTS.name}/")
     if failed:
         console.print(f"no results from {', '.join(failed)}", style="red")
     return 0 if not failed and all(result["ok"] for result in results) else 1
