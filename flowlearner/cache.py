@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from flowlearner.artifacts import ArtifactStore
@@ -14,7 +15,14 @@ from flowlearner.graph import Node
 from flowlearner.records import Artifact, CacheEntry, NodeRun
 
 KEY_KIND = "node-key/1"
-UNSET: Any = object()
+
+
+class _Unset(Enum):
+    UNSET = "unset"
+
+
+# An Enum member is itself again when it has travelled to another process.
+UNSET: Any = _Unset.UNSET
 
 
 @dataclass(frozen=True)
@@ -72,7 +80,9 @@ class Hit:
     artifacts: Mapping[str, Artifact]
 
 
-def find_hits(catalog: Catalog, store: ArtifactStore, keys: list[str]) -> tuple[dict[str, Hit], dict[str, str]]:
+def find_hits(
+    catalog: Catalog, store: ArtifactStore, keys: list[str]
+) -> tuple[dict[str, Hit], dict[str, str]]:
     """Look keys up and verify the stored bytes.
 
     Returns:
@@ -80,7 +90,7 @@ def find_hits(catalog: Catalog, store: ArtifactStore, keys: list[str]) -> tuple[
     """
     entries = catalog.find_cache_entries(keys)
     hashes = {o.hash for e in entries.values() for o in e.outputs}
-    artifacts = catalog.find_artifacts(list(hashes)) if hashes else {}
+    artifacts = catalog.find_artifacts(hashes, with_previews=False) if hashes else {}
     hits: dict[str, Hit] = {}
     lost: dict[str, str] = {}
     for key, entry in entries.items():

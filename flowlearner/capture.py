@@ -22,7 +22,9 @@ from flowlearner.fingerprint import is_user_module
 from flowlearner.records import CodeInfo, Environment
 
 SNAPSHOT_CODEC = "snapshot/1"
-_SECRET_NAME = re.compile(r"(secret|credential|password|passwd|token|\.env|id_rsa)", re.IGNORECASE)
+_SECRET_WORDS = frozenset(
+    ("secret", "secrets", "credential", "credentials", "password", "passwords", "passwd", "token", "tokens")
+)
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def take_snapshot(main_module: str, limit_bytes: int) -> Snapshot:
             left_out[name] = "no source"
             continue
         file = str(getattr(sys.modules[name], "__file__", "") or "")
-        if _SECRET_NAME.search(Path(file).name):
+        if _speaks_of_secrets(Path(file).stem):
             left_out[name] = "its file name speaks of secrets"
             continue
         total += len(source.encode())
@@ -84,11 +86,20 @@ def take_snapshot(main_module: str, limit_bytes: int) -> Snapshot:
     return Snapshot(modules, left_out)
 
 
+def _speaks_of_secrets(stem: str) -> bool:
+    """Tell by whole words: tokenizer.py is no secret, api_key.py and my_tokens.py are."""
+    words = re.findall(r"[a-z]+", stem.lower())
+    return not _SECRET_WORDS.isdisjoint(words) or (
+        "key" in words and not {"api", "private"}.isdisjoint(words)
+    )
+
+
 def _user_modules() -> Iterable[str]:
     for name, module in list(sys.modules.items()):
-        if isinstance(module, ModuleType) and getattr(module, "__spec__", None) is None and name != "__main__":
-            continue
-        if isinstance(module, ModuleType) and not name.startswith("flowlearner") and is_user_module(module):
+        # Anything may lie in sys.modules; what has no spec was not imported, but for the script itself.
+        found: object = module
+        imported = name == "__main__" or getattr(found, "__spec__", None) is not None
+        if isinstance(found, ModuleType) and imported and is_user_module(found):
             yield name
 
 

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from flowlearner.artifacts import ArtifactStore
 from flowlearner.capture import count_cpus, total_memory_bytes
+from flowlearner.catalog import Catalog
 from flowlearner.errors import ResourceError
 from flowlearner.graph import Graph
+from flowlearner.operation import Resources
 from flowlearner.records import ErrorInfo, LogLine, Status
 
 EXECUTORS = ("prefect", "local")
@@ -77,6 +80,23 @@ class RunListener:
         """The run has its final status."""
 
 
+@dataclass(frozen=True)
+class RunContext:
+    """What a run needs from its surroundings.
+
+    Attributes:
+        secrets: texts that are never recorded.
+    """
+
+    run_id: str
+    graph: Graph
+    options: RunOptions
+    catalog: Catalog
+    store: ArtifactStore
+    listener: RunListener
+    secrets: tuple[str, ...] = ()
+
+
 @dataclass
 class Budget:
     """Processors, accelerators and memory that running nodes share."""
@@ -89,13 +109,23 @@ class Budget:
     def of_machine(cls) -> Budget:
         return cls(count_cpus(), 0, total_memory_bytes())
 
-    def fits(self, node_cpus: float, node_gpus: float, node_memory: int) -> bool:
-        return node_cpus <= self.cpus + 1e-9 and node_gpus <= self.gpus + 1e-9 and node_memory <= self.memory_bytes
+    def fits(self, need: Resources) -> bool:
+        # Shares such as 0.1 cpus do not add up exactly.
+        return (
+            need.cpus <= self.cpus + 1e-9
+            and need.gpus <= self.gpus + 1e-9
+            and need.memory_bytes <= self.memory_bytes
+        )
 
-    def take(self, cpus: float, gpus: float, memory_bytes: int) -> None:
-        self.cpus -= cpus
-        self.gpus -= gpus
-        self.memory_bytes -= memory_bytes
+    def take(self, need: Resources) -> None:
+        self.cpus -= need.cpus
+        self.gpus -= need.gpus
+        self.memory_bytes -= need.memory_bytes
+
+    def give_back(self, need: Resources) -> None:
+        self.cpus += need.cpus
+        self.gpus += need.gpus
+        self.memory_bytes += need.memory_bytes
 
 
 def check_resources(graph: Graph) -> None:
@@ -120,7 +150,8 @@ def check_resources(graph: Graph) -> None:
             problems.append(f"node '{node.name}' asks for {' and '.join(asked)}")
     if problems:
         raise ResourceError(
-            f"workflow '{graph.workflow}' can never run here: " + "; ".join(problems) + ". Lower what it declares."
+            f"workflow '{graph.workflow}' can never run here: {'; '.join(problems)}. "
+            "Lower what the operator declares."
         )
 
 

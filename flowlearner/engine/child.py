@@ -15,10 +15,13 @@ from typing import Any
 
 from flowlearner.artifacts import ArtifactStore
 from flowlearner.engine.logs import NodeContext, captured
-from flowlearner.engine.node import NodeFailure, call_operator
+from flowlearner.engine.node import NodeFailure, call_operator, describe_error
+from flowlearner.engine.process import Request
+from flowlearner.operation import Operator
 from flowlearner.records import ErrorInfo, LogLine, MetricPoint
 
 PR_SET_PDEATHSIG = 1
+Send = Callable[[str, Any], None]
 
 
 def die_with_parent(parent_pid: int) -> None:
@@ -32,7 +35,7 @@ def die_with_parent(parent_pid: int) -> None:
 class _SendingMetrics(list[MetricPoint]):
     """Reported points go to the parent at once, so that a killed node keeps its curve."""
 
-    def __init__(self, send: Callable[[str, Any], None]) -> None:
+    def __init__(self, send: Send) -> None:
         super().__init__()
         self._send = send
 
@@ -40,9 +43,41 @@ class _SendingMetrics(list[MetricPoint]):
         self._send("metric", point)
 
 
+def load_request(connection: Connection) -> Request:
+    """Receive what is to be called.
+
+    Raises:
+        NodeFailure: the operator does not load here, or is another one than when the run began.
+    """
+    # The first message is the parent's sys.path: the request refers to modules that are found there.
+    sys.path[:] = pickle.loads(connection.recv_bytes())  # noqa: S301 - our own parent wrote it
+    try:
+        request = pickle.loads(connection.recv_bytes())  # noqa: S301 - our own parent wrote it
+    except BaseException as error:  # noqa: BLE001 - whatever the user's modules raise while they are imported
+        info = describe_error(error)
+        message = f"the operator cannot be loaded in a child process: {info.type}: {info.message}"
+        raise NodeFailure(ErrorInfo(info.type, message, info.traceback)) from None
+    assert isinstance(request, Request), "a parent sends one request"
+    if _is_imported(request.operator):
+        now = request.operator.fingerprint()
+        if now.digest != request.fingerprint and not now.problems:
+            message = (
+                f"operator '{request.operator.name}': its source changed after the run began; run it again"
+            )
+            raise NodeFailure(ErrorInfo("SourceChanged", message))
+    return request
+
+
+def _is_imported(operator: Operator[Any, Any]) -> bool:
+    """Tell whether the operator was found in a module here, instead of having travelled by value."""
+    found: Any = sys.modules.get(operator.fn.__module__)
+    for part in operator.fn.__qualname__.split("."):
+        found = getattr(found, part, None)
+    return found is operator
+
+
 def main(fd: int, parent_pid: int) -> None:
     die_with_parent(parent_pid)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     connection = Connection(fd)
     lock = threading.Lock()
 
@@ -53,30 +88,15 @@ def main(fd: int, parent_pid: int) -> None:
     def send_line(line: LogLine) -> None:
         send("line", line)
 
-    # The first message is the parent's sys.path: the request refers to modules that are found there.
-    sys.path[:] = pickle.loads(connection.recv_bytes())
     try:
-        request = pickle.loads(connection.recv_bytes())
-        now = request.operator.fingerprint()
-        if now.digest != request.fingerprint and not now.problems:
-            message = "its source changed on disk after the run began; run it again"
-            send("failed", (ErrorInfo("SourceChanged", f"operator '{request.operator.name}': {message}"), False))
-            return
-    except Exception as error:
-        message = f"the operator cannot be loaded in a child process: {type(error).__name__}: {error}"
-        send("failed", (ErrorInfo(type(error).__name__, message), False))
-        return
-    context = NodeContext(request.run_id, request.node, send_line, request.secrets, echo=False)
-    context.metrics = _SendingMetrics(send)
-    store = ArtifactStore(request.store_url, request.inline_limit_bytes)
-    with captured():
-        try:
+        request = load_request(connection)
+        context = NodeContext(request.run_id, request.node, send_line, request.secrets, echo=False)
+        context.metrics = _SendingMetrics(send)
+        store = ArtifactStore(request.store_url, request.inline_limit_bytes)
+        send("calling", None)
+        with captured():
             outcome = call_operator(request.operator, request.inputs, store, context)
-        except NodeFailure as failure:
-            send("failed", (failure.info, failure.platform))
-        else:
-            send("done", (outcome.outputs, outcome.artifacts))
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    except NodeFailure as failure:
+        send("failed", (failure.info, failure.platform))
+    else:
+        send("done", (outcome.outputs, outcome.artifacts))

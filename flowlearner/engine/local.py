@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 
-from flowlearner.engine.node import NodeCancelled, NodeFailure
-from flowlearner.engine.scheduler import NodeTask
+from flowlearner.engine.node import NodeCancelled, NodeFailure, describe_error
+from flowlearner.engine.task import NodeTask
 
 
 class LocalLauncher:
@@ -31,3 +31,5 @@ def run_attempts(task: NodeTask) -> None:
                 return
     except NodeCancelled:
         task.was_cancelled()
+    except BaseException as error:  # noqa: BLE001 - a task that says nothing would leave its run waiting for ever
+        task.failed(NodeFailure(describe_error(error, task.context.secrets), platform=True))

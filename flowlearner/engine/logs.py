@@ -1,4 +1,4 @@
-"""What operators log, print and report while a node runs."""
+"""What operators log, print, warn and report while a node runs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import io
 import logging
 import sys
 import threading
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -17,17 +18,32 @@ from flowlearner.records import LogLine, MetricPoint
 MAX_LINES = 10_000
 MAX_CHARS = 20_000
 FORWARDED = "flowlearner_forwarded"
+HIDDEN = "***"
+
+
+def hide_secrets(text: str, secrets: Sequence[str]) -> str:
+    """Replace every secret in a text by ***."""
+    for secret in secrets:
+        text = text.replace(secret, HIDDEN)
+    return text
 
 
 class NodeContext:
-    """Collects the logs and metrics of one call; `sink` sees each line at once.
+    """Collects the logs and metrics of one call.
 
-    Attributes:
+    Args:
+        sink: sees each line at once.
         secrets: texts that are replaced by *** in every line.
+        echo: whether what is printed also goes where it would go outside of a run.
     """
 
     def __init__(
-        self, run_id: str, node: str, sink: Callable[[LogLine], None], secrets: tuple[str, ...] = (), echo: bool = True
+        self,
+        run_id: str,
+        node: str,
+        sink: Callable[[LogLine], None],
+        secrets: Sequence[str] = (),
+        echo: bool = True,
     ) -> None:
         self.run_id = run_id
         self.node = node
@@ -36,34 +52,55 @@ class NodeContext:
         self.secrets = tuple(s for s in secrets if s)
         self.echo = echo
         self._sink = sink
-        self._partial = ""
+        # What stdout and stderr have printed since the last end of a line.
+        self._partial: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def add_line(self, level: str, message: str) -> None:
-        for secret in self.secrets:
-            message = message.replace(secret, "***")
-        line = LogLine(datetime.now(UTC), level, message[:MAX_CHARS], self.node)
+        line = LogLine(datetime.now(UTC), level, hide_secrets(message, self.secrets)[:MAX_CHARS], self.node)
         with self._lock:
-            if len(self.lines) == MAX_LINES:
-                self.lines.append(LogLine(line.at, "WARNING", f"more than {MAX_LINES} lines; the rest is dropped", self.node))
             if len(self.lines) > MAX_LINES:
                 return
+            if len(self.lines) == MAX_LINES:
+                line = LogLine(
+                    line.at, "WARNING", f"more than {MAX_LINES} lines; the rest is dropped", self.node
+                )
             self.lines.append(line)
-        self._sink(line)
+        with outside_node():
+            self._sink(line)
 
-    def write(self, text: str) -> None:
-        """Take printed text; whole lines are recorded."""
-        *whole, self._partial = (self._partial + text).split("\n")
+    def write(self, text: str, stream: str = "stdout") -> None:
+        """Take printed text; whole lines are recorded, of a line that was overprinted the last state."""
+        with self._lock:
+            *whole, rest = (self._partial.get(stream, "") + text).split("\n")
+            self._partial[stream] = rest if rest.endswith("\r") else _last_state(rest)
         for message in whole:
-            self.add_line("PRINT", message)
+            self.add_line("PRINT", _last_state(message))
 
     def flush(self) -> None:
-        if self._partial:
-            self.add_line("PRINT", self._partial)
-            self._partial = ""
+        """Record what was printed without an end of line."""
+        with self._lock:
+            rest, self._partial = self._partial, {}
+        for text in rest.values():
+            if text:
+                self.add_line("PRINT", _last_state(text))
+
+
+def _last_state(line: str) -> str:
+    return line.rstrip("\r").rpartition("\r")[2]
 
 
 current_node: ContextVar[NodeContext | None] = ContextVar("flowlearner_node", default=None)
+
+
+@contextmanager
+def outside_node() -> Iterator[None]:
+    """What is logged or printed within is not the node's."""
+    token = current_node.set(None)
+    try:
+        yield
+    finally:
+        current_node.reset(token)
 
 
 def report(*, step: int | None = None, **values: float) -> None:
@@ -90,27 +127,38 @@ def report(*, step: int | None = None, **values: float) -> None:
 
 
 class _Handler(logging.Handler):
+    """Gives records of a running node to it, and stands in for logging's last resort for all others."""
+
     def emit(self, record: logging.LogRecord) -> None:
+        if getattr(record, FORWARDED, False):
+            return
         context = current_node.get()
         if context is not None:
-            if not getattr(record, FORWARDED, False):
+            try:
                 context.add_line(record.levelname, self.format(record))
-        elif record.levelno >= logging.WARNING and logging.lastResort and len(logging.getLogger().handlers) == 1:
-            logging.lastResort.handle(record)
+            except Exception:  # noqa: BLE001 - as every handler: a bad format string is shown, not raised
+                self.handleError(record)
+        # Once a handler is there logging's last resort falls silent; a run must not hide warnings.
+        alone = logging.getLogger().handlers == [self] and logging.lastResort is not None
+        if alone and record.levelno >= logging.WARNING and (context is None or context.echo):
+            with outside_node():
+                logging.lastResort.handle(record)  # type: ignore[union-attr]
 
 
 class _Tee(io.TextIOBase):
-    """Standard output that also gives a running node its printed lines."""
+    """An output stream that also gives a running node its printed lines."""
 
-    def __init__(self, target: TextIO) -> None:
+    def __init__(self, target: TextIO, stream: str) -> None:
         self.target = target
+        self._stream = stream
 
     def write(self, text: str) -> int:
         context = current_node.get()
-        if context is None:
-            return self.target.write(text)
-        context.write(text)
-        return self.target.write(text) if context.echo else len(text)
+        if context is not None:
+            context.write(text, self._stream)
+            if not context.echo:
+                return len(text)
+        return self.target.write(text)
 
     def flush(self) -> None:
         self.target.flush()
@@ -132,33 +180,65 @@ class _Tee(io.TextIOBase):
         return getattr(self.target, name)
 
 
-_lock = threading.Lock()
-_users = 0
-node_handler = _Handler(logging.INFO)
-node_handler.setFormatter(logging.Formatter("%(message)s"))
-_root_level = logging.WARNING
+class _Capture:
+    """Routes logging, warnings and prints of this process to the nodes that make them."""
 
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._root_level = logging.WARNING
+        self._show_warning: Any = None
 
-@contextmanager
-def captured() -> Iterator[None]:
-    """Route logging and prints of nodes to their contexts while a run is active."""
-    global _users, _root_level
-    root = logging.getLogger()
-    with _lock:
-        _users += 1
-        if _users == 1:
+    def __enter__(self) -> None:
+        with self._lock:
+            self._users += 1
+            if self._users > 1:
+                return
+            root = logging.getLogger()
             root.addHandler(node_handler)
-            _root_level = root.level
+            self._root_level = root.level
             if root.level == logging.WARNING:
                 root.setLevel(logging.INFO)
-            sys.stdout = _Tee(sys.stdout)
-    try:
-        yield
-    finally:
-        with _lock:
-            _users -= 1
-            if _users == 0:
-                root.removeHandler(node_handler)
-                root.setLevel(_root_level)
-                if isinstance(sys.stdout, _Tee):
-                    sys.stdout = sys.stdout.target
+            self._show_warning, warnings.showwarning = warnings.showwarning, self._take_warning
+            sys.stdout, sys.stderr = _Tee(sys.stdout, "stdout"), _Tee(sys.stderr, "stderr")
+
+    def __exit__(self, *ignored: object) -> None:
+        with self._lock:
+            self._users -= 1
+            if self._users:
+                return
+            root = logging.getLogger()
+            root.removeHandler(node_handler)
+            root.setLevel(self._root_level)
+            if warnings.showwarning == self._take_warning:
+                warnings.showwarning = self._show_warning
+            if isinstance(sys.stdout, _Tee):
+                sys.stdout = sys.stdout.target
+            if isinstance(sys.stderr, _Tee):
+                sys.stderr = sys.stderr.target
+
+    def _take_warning(
+        self,
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        context = current_node.get()
+        if context is not None:
+            context.add_line("WARNING", f"{category.__name__}: {message} ({filename}:{lineno})")
+        if context is None or context.echo:
+            with outside_node():
+                self._show_warning(message, category, filename, lineno, file, line)
+
+
+node_handler = _Handler(logging.INFO)
+node_handler.setFormatter(logging.Formatter("%(message)s"))
+_capture = _Capture()
+
+
+def captured() -> _Capture:
+    """Route logging, warnings and prints of nodes to their contexts while a run is active."""
+    return _capture

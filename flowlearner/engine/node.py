@@ -6,23 +6,36 @@ import contextlib
 import copy
 import os
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flowlearner import errors
 from flowlearner.artifacts import ArtifactStore, choose_codec, get_codec
 from flowlearner.cache import UNSET, BoundValue
-from flowlearner.engine.logs import NodeContext, current_node
+from flowlearner.engine.logs import NodeContext, current_node, hide_secrets
 from flowlearner.errors import InputError, OperatorError, PlatformError, UserError, shorten, suggest
-from flowlearner.interface import Mismatch, Param, TypeSpec, conform, is_namedtuple, make_spec, type_text
+from flowlearner.interface import (
+    Mismatch,
+    Output,
+    Param,
+    TypeSpec,
+    conform,
+    is_namedtuple,
+    make_spec,
+    type_text,
+)
 from flowlearner.operation import Operator
 from flowlearner.records import Artifact, ErrorInfo, LogLine, MetricPoint, OutputRecord
 from flowlearner.types import Columns
 
 _PACKAGE = str(Path(__file__).parents[1]) + os.sep
 MAX_SCALAR_CHARS = 1000
-LIMIT_CHAIN = 5
+MAX_MESSAGE_CHARS = 10_000
+MAX_CHAIN = 5
+# Shorter secrets appear in other texts by chance.
+MIN_SECRET_CHARS = 4
 
 
 @dataclass(frozen=True)
@@ -86,12 +99,10 @@ def call_operator(
             returned = operator.fn(**values)
         del values
         named = name_outputs(operator, returned)
-        outputs, artifacts = store_outputs(operator, named, store)
+        outputs, artifacts = store_outputs(operator, named, store, context.secrets)
     except NodeCancelled:
         raise
-    except BaseException as error:
-        if isinstance(error, (KeyboardInterrupt, GeneratorExit)):
-            raise
+    except BaseException as error:  # noqa: BLE001 - SystemExit, too, is the operator's failure and not our end
         info = describe_error(error, context.secrets)
         raise NodeFailure(
             info,
@@ -138,7 +149,8 @@ def _build(bound: BoundValue, spec: TypeSpec, store: ArtifactStore) -> Any:
         codec = get_codec(bound.artifact.codec)
         return codec.decode(store.open(bound.artifact), spec.hint, bound.artifact.type)
     if bound.make is not None:
-        items = [_build(i, _item_spec(bound.make, spec), store) for i in bound.items]
+        specs = _item_specs(bound.make, spec, len(bound.items))
+        items = [_build(i, s, store) for i, s in zip(bound.items, specs, strict=True)]
         if bound.make is dict:
             return dict(zip(bound.keys, items, strict=True))
         return bound.make(*items) if is_namedtuple(bound.make) else bound.make(items)
@@ -149,11 +161,19 @@ def _build(bound: BoundValue, spec: TypeSpec, store: ArtifactStore) -> Any:
     return value if immutable or isinstance(value, Operator) else copy.deepcopy(value)
 
 
-def _item_spec(make: Any, spec: TypeSpec) -> TypeSpec:
-    args = getattr(spec.base, "__args__", ())
-    if make is dict and len(args) == 2:
-        return make_spec(args[1])
-    return make_spec(args[0]) if make is list and args else make_spec(Any)
+def _item_specs(make: Any, spec: TypeSpec, count: int) -> Sequence[TypeSpec]:
+    """Return what the items of a collection are declared as, so that each is given as that type."""
+    args: tuple[Any, ...] = getattr(spec.base, "__args__", ())
+    if is_namedtuple(make):
+        hints = getattr(make, "__annotations__", {})
+        found = [hints.get(name, Any) for name in make._fields]
+    elif make is dict:
+        found = [args[1] if len(args) == 2 else Any] * count
+    elif make is tuple and len(args) == count and Ellipsis not in args:
+        found = list(args)
+    else:
+        found = [args[0] if args else Any] * count
+    return [make_spec(Any if isinstance(hint, str) else hint) for hint in found]
 
 
 def name_outputs(operator: Operator[Any, Any], returned: Any) -> dict[str, Any]:
@@ -166,9 +186,20 @@ def name_outputs(operator: Operator[Any, Any], returned: Any) -> dict[str, Any]:
     where = f"operator '{operator.name}' returned"
     if interface.output_class is not None:
         cls = interface.output_class
-        if not isinstance(returned, tuple) or len(returned) != len(interface.outputs):
+        # By the names of the fields: in a child process the value's class may be a copy of the declared one.
+        fits = isinstance(returned, tuple) and getattr(returned, "_fields", cls._fields) == cls._fields
+        if not fits or len(returned) != len(cls._fields):
+            fields = getattr(returned, "_fields", None)
+            given = (
+                f"({shorten(fields)})"
+                if fields
+                else f" of {len(returned)}"
+                if isinstance(returned, tuple)
+                else ""
+            )
             raise OperatorError(
-                f"{where} {type_text(type(returned))}, but declares {cls.__name__}({shorten(cls._fields)})"
+                f"{where} {type_text(type(returned))}{given}, "
+                f"but declares {cls.__name__}({shorten(cls._fields)})"
             )
         values = dict(zip(cls._fields, returned, strict=True))
     elif not interface.outputs:
@@ -183,7 +214,9 @@ def name_outputs(operator: Operator[Any, Any], returned: Any) -> dict[str, Any]:
         try:
             named[output.name] = conform(values[output.name], output.type, label)
         except Mismatch as error:
-            raise OperatorError(f"operator '{operator.name}' returned another type than it declares: {error}") from None
+            raise OperatorError(
+                f"operator '{operator.name}' returned another type than it declares: {error}"
+            ) from None
         if output.type.columns is not None and named[output.name] is not None:
             what = f"operator '{operator.name}', output '{output.name}'"
             try:
@@ -194,22 +227,37 @@ def name_outputs(operator: Operator[Any, Any], returned: Any) -> dict[str, Any]:
 
 
 def store_outputs(
-    operator: Operator[Any, Any], named: Mapping[str, Any], store: ArtifactStore
+    operator: Operator[Any, Any], named: Mapping[str, Any], store: ArtifactStore, secrets: Sequence[str] = ()
 ) -> tuple[tuple[OutputRecord, ...], tuple[Artifact, ...]]:
     """Encode and store outputs; return their records and artifacts in declared order."""
-    outputs: list[OutputRecord] = []
+    records: list[OutputRecord] = []
     artifacts: list[Artifact] = []
     for output in operator.interface.outputs:
-        value = named[output.name]
+        where = f"operator '{operator.name}', output '{output.name}'"
         try:
-            codec = choose_codec(output.type.hint, value)
-            artifact = store.put(codec.encode(value, output.type.hint))
+            record, artifact = store_value(output, named[output.name], store)
         except UserError as error:
-            raise OperatorError(f"operator '{operator.name}', output '{output.name}': {error}") from error
+            raise OperatorError(f"{where}: {error}") from error
+        if any(s.encode() in (artifact.inline or b"") for s in secrets if len(s) >= MIN_SECRET_CHARS):
+            raise OperatorError(
+                f"{where}: it holds the text of a Secret, which would be stored. Return it without"
+            )
+        records.append(record)
         artifacts.append(artifact)
-        scalar = value if is_scalar(value) else None
-        outputs.append(OutputRecord(output.name, artifact.hash, artifact.type, scalar))
-    return tuple(outputs), tuple(artifacts)
+    return tuple(records), tuple(artifacts)
+
+
+def store_value(output: Output, value: Any, store: ArtifactStore) -> tuple[OutputRecord, Artifact]:
+    """Encode and store one output.
+
+    Raises:
+        UserError: the value cannot be stored.
+        StorageError: its bytes cannot be written.
+    """
+    codec = choose_codec(output.type.hint, value)
+    artifact = store.put(codec.encode(value, output.type.hint))
+    scalar = value if is_scalar(value) else None
+    return OutputRecord(output.name, artifact.hash, artifact.type, scalar), artifact
 
 
 def is_scalar(value: Any) -> bool:
@@ -237,8 +285,20 @@ def check_columns(table: Any, columns: Columns, where: str, *, closed: bool) -> 
             problems.append(f"column '{name}' is {found[name]}, expected {type_text(wanted)}")
     if problems:
         raise InputError(
-            f"{where}: expects columns {shorten(columns.names)}; found {shorten(found)}. Problems: {'; '.join(problems)}"
+            f"{where}: expects columns {shorten(columns.names)}; found {shorten(found)}. "
+            f"Problems: {'; '.join(problems)}"
         )
+
+
+def check_artifact_columns(artifact: Artifact, param: Param, store: ArtifactStore) -> None:
+    """Check a table that was given to a workflow against the columns that its parameter declares.
+
+    Raises:
+        InputError: a column is missing or of another type.
+    """
+    if param.type.columns is not None and artifact.checksum:
+        table = get_codec(artifact.codec).decode(store.open(artifact), Any, artifact.type)
+        check_columns(table, param.type.columns, f"parameter '{param.name}'", closed=False)
 
 
 _WORDS: dict[Any, tuple[str, ...]] = {
@@ -261,7 +321,9 @@ def _fits(found: str, wanted: Any) -> bool:
 def _column_kinds(table: Any) -> dict[str, str]:
     import pyarrow as pa
 
-    schema = table.schema if isinstance(table, pa.Table) else pa.Schema.from_pandas(table, preserve_index=False)
+    schema = (
+        table.schema if isinstance(table, pa.Table) else pa.Schema.from_pandas(table, preserve_index=False)
+    )
     return {field.name: _kind_word(field.type) for field in schema}
 
 
@@ -282,29 +344,43 @@ def _kind_word(kind: Any) -> str:
     return next((word for word, test in tests if test(kind)), str(kind))
 
 
-def describe_error(error: BaseException, secrets: tuple[str, ...] = ()) -> ErrorInfo:
-    """Return a failure as it is stored: frames begin at the user's code, secrets are replaced."""
-    text = "".join(_format_chain(error))
-    message = str(error) or type(error).__name__
+def describe_error(error: BaseException, secrets: Sequence[str] = ()) -> ErrorInfo:
+    """Return a failure as it is stored: without this package's own frames, secrets replaced."""
+    message = _message_of(error)
     if isinstance(error, SystemExit):
         message = f"the operator called sys.exit({error.code!r})"
-    for secret in secrets:
-        text, message = text.replace(secret, "***"), message.replace(secret, "***")
-    return ErrorInfo(type(error).__name__, message, text)
+    text = "".join(_format_chain(error))
+    message = hide_secrets(message, secrets)[:MAX_MESSAGE_CHARS]
+    return ErrorInfo(type(error).__name__, message, hide_secrets(text, secrets))
+
+
+def _message_of(error: BaseException) -> str:
+    try:
+        return str(error) or type(error).__name__
+    except Exception as broken:  # noqa: BLE001 - whatever the user's __str__ raises
+        return f"{type(error).__name__}, whose message cannot be shown ({type(broken).__name__})"
 
 
 def _format_chain(error: BaseException) -> Iterator[str]:
     formatted = traceback.TracebackException.from_exception(error)
     chain: list[traceback.TracebackException] = []
     current: traceback.TracebackException | None = formatted
-    while current is not None and len(chain) < LIMIT_CHAIN:
+    while current is not None and len(chain) < MAX_CHAIN:
         chain.append(current)
         current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
     for item in reversed(chain):
-        frames = list(item.stack)
-        while frames and frames[0].filename.startswith(_PACKAGE):
-            frames.pop(0)
+        frames = [f for f in item.stack if not f.filename.startswith(_PACKAGE)]
         if frames:
             yield "Traceback (most recent call last):\n"
             yield from traceback.StackSummary.from_list(frames).format()
         yield from item.format_exception_only()
+
+
+def rebuild_platform_error(info: ErrorInfo) -> PlatformError:
+    """Return a stored platform failure as an exception again; it may come from a child process."""
+    cls = getattr(errors, info.type, PlatformError)
+    return (
+        cls(info.message)
+        if isinstance(cls, type) and issubclass(cls, PlatformError)
+        else PlatformError(info.message)
+    )

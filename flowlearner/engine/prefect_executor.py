@@ -39,9 +39,9 @@ from flowlearner.definition import Definition
 from flowlearner.engine.base import RunListener, RunOptions
 from flowlearner.engine.logs import FORWARDED, node_handler
 from flowlearner.engine.node import NodeCancelled, NodeFailure
-from flowlearner.engine.scheduler import NodeTask
 from flowlearner.engine.server import ensure_server
 from flowlearner.engine.submit import Submission, new_run_id, prepare, run_submission
+from flowlearner.engine.task import NodeTask
 from flowlearner.interface import MISSING, Param
 from flowlearner.records import ErrorInfo, LogLine, Status
 

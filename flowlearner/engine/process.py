@@ -8,10 +8,12 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
 from typing import Any
 
 import cloudpickle
@@ -21,6 +23,16 @@ from flowlearner.engine.logs import NodeContext
 from flowlearner.engine.node import NodeFailure, Outcome
 from flowlearner.operation import Operator
 from flowlearner.records import ErrorInfo, LogLine, MetricPoint
+
+# Loading the user's code does not count for `timeout_s`, but it must not hang for ever either.
+STARTUP_S = 120.0
+LIVENESS_POLL_S = 0.2
+# Neither the working folder nor the user's path comes before the standard library until the child has
+# loaded what it needs: a user's file may be named like a module of it.
+_START = (
+    f"import sys; sys.path.append({str(Path(__file__).parents[2])!r}); "
+    "from flowlearner.engine.child import main; main(int(sys.argv[1]), int(sys.argv[2]))"
+)
 
 
 @dataclass(frozen=True)
@@ -44,39 +56,58 @@ def call_in_child(
 
     Args:
         context: receives logs and metrics as they come.
-        timeout_s: the child and its children are killed after this time.
+        timeout_s: the child and its children are killed when the call has taken this long.
         started: is given the process, so that it can be killed from elsewhere.
 
     Raises:
         NodeFailure: the operator failed, timed out, or its process died.
     """
     ours, theirs = Pipe()
-    child = ChildProcess(theirs)
-    theirs.close()
+    try:
+        try:
+            body = cloudpickle.dumps(request)
+        except Exception as error:  # noqa: BLE001 - whatever the user's objects raise
+            message = f"the operator cannot be sent to a child process: {type(error).__name__}: {error}"
+            raise NodeFailure(ErrorInfo(type(error).__name__, message)) from None
+        child = ChildProcess(theirs)
+    finally:
+        theirs.close()
     started(child)
     try:
-        ours.send_bytes(cloudpickle.dumps(sys.path))
-        ours.send_bytes(cloudpickle.dumps(request))
+        ours.send_bytes(pickle.dumps(sys.path))
+        ours.send_bytes(body)
         return _listen(ours, child, context, timeout_s)
     except (EOFError, BrokenPipeError, ConnectionResetError):
-        code = child.wait()
-        raise NodeFailure(_describe_death(request.node, code), lines=tuple(context.lines)) from None
+        info = _describe_death(request.node, child.wait())
+        raise NodeFailure(info, metrics=tuple(context.metrics), lines=tuple(context.lines)) from None
     finally:
         ours.close()
         child.kill()
 
 
 def _listen(ours: Connection, child: ChildProcess, context: NodeContext, timeout_s: float | None) -> Outcome:
-    deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    """Take messages until the last; its absence is an EOFError."""
+    deadline = time.monotonic() + STARTUP_S
+    limit = f"the child process did not load the operator within {STARTUP_S:g} s"
     while True:
-        left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        if not ours.poll(left):
+        left = deadline - time.monotonic()
+        if left <= 0:
             child.kill()
-            info = ErrorInfo("TimeoutError", f"took longer than timeout_s={timeout_s:g}; the process was killed")
+            info = ErrorInfo("TimeoutError", f"{limit}; the process was killed")
             raise NodeFailure(info, metrics=tuple(context.metrics), lines=tuple(context.lines))
-        kind, payload = pickle.loads(ours.recv_bytes())
-        if kind == "line" and isinstance(payload, LogLine):
+        # Not only the end of the pipe says that the child is gone: what it has forked may hold it open.
+        if not ours.poll(min(left, LIVENESS_POLL_S)):
+            if child.has_ended() and not ours.poll(0):
+                raise EOFError
+            continue
+        kind, payload = pickle.loads(ours.recv_bytes())  # noqa: S301 - our own child wrote it
+        if kind == "calling":
+            deadline = float("inf") if timeout_s is None else time.monotonic() + timeout_s
+            limit = f"took longer than timeout_s={timeout_s:g}" if timeout_s is not None else ""
+        elif kind == "line" and isinstance(payload, LogLine):
             context.add_line(payload.level, payload.message)
+            if context.echo and payload.level == "PRINT":
+                print(payload.message)
         elif kind == "metric" and isinstance(payload, MetricPoint):
             context.metrics.append(payload)
         elif kind == "done":
@@ -94,15 +125,19 @@ def _describe_death(node: str, code: int) -> ErrorInfo:
         name = signal.Signals(-code).name
         hint = " (out of memory?)" if name == "SIGKILL" else ""
         return ErrorInfo("ProcessDied", f"the process of node '{node}' was killed by {name}{hint}")
-    return ErrorInfo("ProcessDied", f"the process of node '{node}' ended with exit status {code} before it returned")
+    return ErrorInfo(
+        "ProcessDied", f"the process of node '{node}' ended with exit status {code} before it returned"
+    )
 
 
 class ChildProcess:
     """A child in a session of its own."""
 
     def __init__(self, theirs: Connection) -> None:
+        self._lock = threading.Lock()
+        self._gone = False
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "flowlearner.engine.child", str(theirs.fileno()), str(os.getpid())],
+            [sys.executable, "-P", "-c", _START, str(theirs.fileno()), str(os.getpid())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=2,
@@ -113,11 +148,41 @@ class ChildProcess:
     def pid(self) -> int:
         return self._process.pid
 
+    def has_ended(self) -> bool:
+        return self._process.poll() is not None
+
     def kill(self) -> None:
         """Kill the process with everything that it started; returns when it is gone."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        with self._lock:
+            if self._gone:
+                return
+            # Descendants are listed first: those in a session of their own are not in the child's group.
+            for pid in list_descendants(self.pid):
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
+            self._process.wait()
+            self._gone = True
 
     def wait(self) -> int:
-        return self._process.wait()
+        """Return the exit status, negative for a signal; what the process left behind is killed."""
+        code = self._process.wait()
+        self.kill()
+        return code
+
+
+def list_descendants(pid: int) -> list[int]:
+    """Return the children of a process, their children, and so on (Linux; empty elsewhere)."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parent = int(stat.read_text(errors="replace").rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(stat.parent.name))
+    found: list[int] = []
+    todo = [pid]
+    while todo:
+        below = children.get(todo.pop(), [])
+        found += below
+        todo += below
+    return found

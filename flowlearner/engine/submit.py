@@ -6,11 +6,14 @@ import contextlib
 import getpass
 import os
 import secrets
+import shlex
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import date
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +23,17 @@ from flowlearner.capture import read_commit, read_environment, take_snapshot
 from flowlearner.catalog import Catalog
 from flowlearner.config import Settings
 from flowlearner.definition import Definition
-from flowlearner.engine.base import EXECUTORS, RunListener, RunOptions, check_resources, utc_now
+from flowlearner.engine.base import EXECUTORS, RunContext, RunListener, RunOptions, check_resources, utc_now
+from flowlearner.engine.binding import Binder, bind_literal, is_named
 from flowlearner.engine.local import LocalLauncher
-from flowlearner.engine.logs import captured
-from flowlearner.engine.node import describe_error
-from flowlearner.engine.scheduler import Launcher, RunContext, Scheduler, bind_literal
+from flowlearner.engine.logs import HIDDEN, captured, hide_secrets
+from flowlearner.engine.node import check_artifact_columns, describe_error
+from flowlearner.engine.result import choose_status, collect_metrics, collect_outputs, find_error
+from flowlearner.engine.scheduler import Scheduler
+from flowlearner.engine.task import Launcher
 from flowlearner.errors import FlowLearnerError, NotFoundError, ParameterError, UserError, shorten, suggest
 from flowlearner.graph import Graph
 from flowlearner.inputs import InputResolver
-from flowlearner.interface import Param
 from flowlearner.lease import get_process_owner
 from flowlearner.params import ARTIFACT_PREFIX, BoundParams, bind_params
 from flowlearner.records import (
@@ -36,12 +41,15 @@ from flowlearner.records import (
     CodeInfo,
     ErrorInfo,
     OperatorVersion,
+    OutputRecord,
     RunRecord,
     Status,
     WorkflowVersion,
 )
 
-HIDDEN = "***"
+MAX_PARAM_ITEMS = 1000
+# A line of a key or certificate; shorter ones appear in other texts by chance.
+MIN_SECRET_LINE = 8
 
 
 @dataclass(frozen=True)
@@ -57,8 +65,12 @@ class Submission:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        values = (self.bound.values.get(n) for n in self.bound.secrets)
-        return tuple(str(v) for v in values if v)
+        """Texts that are never recorded: each secret as it is, as `repr` shows it, and line by line."""
+        found: set[str] = set()
+        for name in self.bound.secrets:
+            text = str(self.bound.values.get(name) or "")
+            found |= {text, repr(text)[1:-1]} | {n for n in text.splitlines() if len(n) >= MIN_SECRET_LINE}
+        return tuple(sorted(found - {""}, key=len, reverse=True))
 
 
 @dataclass(frozen=True)
@@ -93,7 +105,9 @@ def prepare(
     """
     if options.executor not in EXECUTORS:
         known = shorten(EXECUTORS)
-        raise ParameterError(f"no executor '{options.executor}'; there are {known}.{suggest(options.executor, EXECUTORS)}")
+        raise ParameterError(
+            f"no executor '{options.executor}'; there are {known}.{suggest(options.executor, EXECUTORS)}"
+        )
     bound = bind_params(definition, params, options.seed)
     graph = definition.compile(**bound.static)
     check_resources(graph)
@@ -119,44 +133,66 @@ def opened(settings: Settings) -> Iterator[tuple[Catalog, ArtifactStore]]:
 
 
 def bind_values(
-    submission: Submission, resolver: InputResolver
+    submission: Submission, resolver: InputResolver, store: ArtifactStore
 ) -> tuple[dict[str, BoundValue], list[Artifact], dict[str, Any]]:
     """Hash and store the parameters.
 
     Returns:
         bound values, the artifacts behind them, and the parameters as they are recorded.
+
+    Raises:
+        UserError: a file does not read, or a table lacks a column that the workflow declares.
     """
     values: dict[str, BoundValue] = {}
     artifacts: list[Artifact] = []
-    recorded: dict[str, Any] = {name: _as_json(v) for name, v in submission.bound.static.items()}
+    recorded = describe_params(submission)
     for name, value in submission.bound.values.items():
         param = submission.definition.interface.by_name[name]
-        if name in submission.bound.secrets:
-            values[name], recorded[name] = bind_literal(value, param), HIDDEN
-        elif _is_plain(param, value):
-            values[name], recorded[name] = bind_literal(value, param), value
-        else:
-            artifact = resolver.resolve(param, value)
-            artifacts.append(artifact)
-            values[name] = BoundValue(artifact.hash, artifact)
-            recorded[name] = {"type": artifact.type, "hash": artifact.hash, "source": _source_of(value)}
+        if name in submission.bound.secrets or (_is_plain(value) and not is_named(param, value)):
+            values[name] = bind_literal(value, param)
+            continue
+        artifact = resolver.resolve(param, value)
+        check_artifact_columns(artifact, param, store)
+        artifacts.append(artifact)
+        values[name] = BoundValue(artifact.hash, artifact)
+        recorded[name] = {"type": artifact.type, "hash": artifact.hash, "source": _source_of(value)}
     return values, artifacts, recorded
 
 
-def _is_plain(param: Param, value: Any) -> bool:
-    if param.type.kind == "file" or (param.type.is_table and value is not None):
-        return False
-    if isinstance(value, str) and value.startswith(ARTIFACT_PREFIX) and param.type.base is not str:
-        return False
-    return value is None or isinstance(value, (bool, int, float, str))
+def describe_params(submission: Submission) -> dict[str, Any]:
+    """Return the parameters as they are recorded, before their files and tables are read."""
+    recorded: dict[str, Any] = {name: _as_json(v) for name, v in submission.bound.static.items()}
+    for name, value in submission.bound.values.items():
+        if name in submission.bound.secrets:
+            recorded[name] = HIDDEN
+        else:
+            recorded[name] = _as_json(value) if _is_plain(value) else _source_of(value)
+    return recorded
+
+
+def _is_plain(value: Any) -> bool:
+    """Tell whether a value is recorded as it is, in JSON."""
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return len(value) <= MAX_PARAM_ITEMS and all(_is_plain(v) for v in value)
+    if isinstance(value, dict):
+        return len(value) <= MAX_PARAM_ITEMS and all(
+            isinstance(k, str) and _is_plain(v) for k, v in value.items()
+        )
+    return value is None or isinstance(value, (bool, int, float, str, date, Enum, os.PathLike))
 
 
 def _as_json(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return value.name
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, (list, tuple)):
         return [_as_json(v) for v in value]
-    return str(getattr(value, "name", value))
+    if isinstance(value, (set, frozenset)):
+        return sorted((_as_json(v) for v in value), key=repr)
+    if isinstance(value, dict):
+        return {str(k): _as_json(v) for k, v in value.items()}
+    return value.isoformat() if isinstance(value, date) else str(getattr(value, "name", value))
 
 
 def _source_of(value: Any) -> str | None:
@@ -203,88 +239,118 @@ def run_submission(
 ) -> str:
     """Record a submission as a run, drive its nodes with a launcher, and record how it ended."""
     run_id = run_id or new_run_id()
-    with opened(submission.settings) as (catalog, store), captured():
+    with opened(submission.settings) as (catalog, store), captured(), _Interruption() as interruption:
         resolver = InputResolver(catalog, store, submission.settings.file_limit_bytes)
         record, workflow, operators = describe_run(submission, run_id, flow_run_id, api_url)
+        failure: ErrorInfo | None = None
+        values: dict[str, BoundValue] = {}
+        artifacts: list[Artifact] = []
+        snapshot = take_snapshot(
+            submission.definition.fn.__module__, submission.settings.snapshot_limit_bytes
+        )
+        stored = store.put(snapshot.encode())
+        record = replace(record, code=replace(record.code, snapshot=stored.hash))
         try:
-            snapshot = take_snapshot(submission.definition.fn.__module__, submission.settings.snapshot_limit_bytes)
-            stored = store.put(snapshot.encode())
-            record = replace(record, code=replace(record.code, snapshot=stored.hash))
-            values, artifacts, recorded = bind_values(submission, resolver)
+            values, artifacts, recorded = bind_values(submission, resolver, store)
             record = replace(record, params=recorded)
         except UserError as error:
-            info = describe_error(error, submission.secrets)
-            catalog.begin_run(record, workflow, operators)
-            submission.listener.run_started(run_id, submission.graph)
-            catalog.finish_run(run_id, Status.FAILED, utc_now(), (), (), info)
-            submission.listener.run_finished(run_id, Status.FAILED)
-            if on_status:
-                on_status(Status.FAILED, info)
-            return run_id
-        catalog.begin_run(record, workflow, operators)
-        submission.listener.run_started(run_id, submission.graph)
+            failure = describe_error(error, submission.secrets)
         context = RunContext(
             run_id=run_id,
             graph=submission.graph,
-            params=values,
             options=submission.options,
             catalog=catalog,
             store=store,
             listener=submission.listener,
             secrets=submission.secrets,
-            artifacts=[stored, *artifacts],
         )
-        scheduler = Scheduler(context)
-        with _cancel_on_signal(scheduler) as interrupted:
-            status = _drive(scheduler, launcher, catalog)
-        submission.listener.run_finished(run_id, status)
-        if on_status:
-            on_status(status, scheduler.first_error())
-        if interrupted.is_set():
+        binder = Binder(values, submission.options.seed, resolver)
+        scheduler = Scheduler(context, binder, [stored, *artifacts])
+        interruption.scheduler = scheduler
+        catalog.begin_run(record, workflow, operators)
+        submission.listener.run_started(run_id, submission.graph)
+        status = Status.FAILED
+        try:
+            if failure is None:
+                scheduler.run(launcher)
+                status, failure = finish(scheduler)
+            else:
+                catalog.record_nodes(run_id, (), [stored])
+                catalog.finish_run(run_id, status, utc_now(), (), (), failure)
+        except BaseException as error:
+            status = Status.CANCELLED if isinstance(error, KeyboardInterrupt) else Status.FAILED
+            failure = describe_error(error, submission.secrets)
+            finish_early(scheduler, status, failure)
+            raise
+        finally:
+            submission.listener.run_finished(run_id, status)
+            if on_status:
+                on_status(status, failure)
+        if interruption.happened:
             raise KeyboardInterrupt
         if scheduler.platform_error is not None:
             raise scheduler.platform_error
     return run_id
 
 
-def _drive(scheduler: Scheduler, launcher: Launcher, catalog: Catalog) -> Status:
-    run_id = scheduler.context.run_id
+def finish(scheduler: Scheduler) -> tuple[Status, ErrorInfo | None]:
+    """Record how a run ended whose nodes have all ended."""
+    context, graph, done = scheduler.context, scheduler.graph, scheduler.done
+    status, error = choose_status(done), find_error(graph, done)
+    outputs: list[OutputRecord] = []
+    artifacts: list[Artifact] = []
     try:
-        status = scheduler.run(launcher)
-    except BaseException as error:
-        scheduler.cancel()
-        for task in scheduler.running.values():
-            task.cancel()
-        ended = Status.CANCELLED if isinstance(error, KeyboardInterrupt) else Status.FAILED
-        with contextlib.suppress(FlowLearnerError):
-            catalog.finish_run(run_id, ended, utc_now(), (), (), describe_error(error, scheduler.context.secrets))
-        raise
-    outputs = scheduler.collect_outputs()
-    metrics = scheduler.collect_metrics(outputs)
-    catalog.finish_run(run_id, status, utc_now(), outputs, metrics, scheduler.first_error())
-    return status
+        outputs, artifacts = collect_outputs(graph, done, scheduler.binder, context.store)
+    except UserError as broken:
+        status, error = Status.FAILED, describe_error(broken, context.secrets)
+    metrics = collect_metrics(graph, done, outputs)
+    with context.catalog.batch():
+        if artifacts:
+            context.catalog.record_nodes(context.run_id, (), artifacts)
+        context.catalog.finish_run(context.run_id, status, utc_now(), outputs, metrics, error)
+    return status, error
 
 
-@contextlib.contextmanager
-def _cancel_on_signal(scheduler: Scheduler) -> Iterator[threading.Event]:
-    """Let the first Ctrl-C (or SIGTERM) cancel the run in good order; a second one interrupts at once."""
-    interrupted = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield interrupted
-        return
+def finish_early(scheduler: Scheduler, status: Status, error: ErrorInfo) -> None:
+    """Record as much as can be recorded of a run that the platform or a second Ctrl-C has ended.
 
-    def handle(number: int, frame: Any) -> None:
-        if interrupted.is_set():
-            raise KeyboardInterrupt
-        interrupted.set()
-        scheduler.cancel()
+    Where not even that can be written, the run reads CRASHED once this process is gone.
+    """
+    catalog, run_id = scheduler.context.catalog, scheduler.context.run_id
+    with contextlib.suppress(FlowLearnerError), catalog.batch():
+        scheduler.abandon()
+        catalog.finish_run(run_id, status, utc_now(), (), (), error)
 
-    before = {n: signal.signal(n, handle) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield interrupted
-    finally:
-        for number, handler in before.items():
+
+class _Interruption:
+    """Lets the first Ctrl-C (or SIGTERM) cancel the run in good order; a second one interrupts at once.
+
+    Attributes:
+        scheduler: what is cancelled; before it is there, a signal interrupts at once.
+        happened: whether a signal came.
+    """
+
+    def __init__(self) -> None:
+        self.scheduler: Scheduler | None = None
+        self.happened = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> _Interruption:
+        # Only the main thread may set handlers; elsewhere whoever owns it decides.
+        if threading.current_thread() is threading.main_thread():
+            self._before = {n: signal.signal(n, self._handle) for n in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *ignored: object) -> None:
+        for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: Any) -> None:
+        del number, frame
+        if self.happened or self.scheduler is None:
+            raise KeyboardInterrupt
+        self.happened = True
+        self.scheduler.cancel()
 
 
 def describe_run(
@@ -296,29 +362,27 @@ def describe_run(
     now = utc_now()
     file = Path(definition.fn.__code__.co_filename)
     code = read_commit(file.parent) if file.exists() else CodeInfo()
-    unresolved = {
-        name: HIDDEN if name in submission.bound.secrets else _source_of(v) if not _is_json(v) else v
-        for name, v in {**submission.bound.static, **submission.bound.values}.items()
-    }
     record = RunRecord(
         id=run_id,
         workflow=definition.name,
         experiment=options.experiment,
         status=Status.RUNNING,
-        owner=getpass.getuser(),
+        owner=get_user(),
         created_at=now,
         started_at=now,
         workflow_fingerprint=fingerprint.digest,
         executor=options.executor,
         run_seed=options.seed,
-        params=unresolved,
+        params=describe_params(submission),
         tags=dict(options.tags),
         notes=options.notes,
         parent_id=options.parent_id,
         code=code,
         environment=read_environment(),
         process=get_process_owner(),
-        command=_hide(options.command or " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]), submission.secrets),
+        command=hide_secrets(
+            options.command or shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]), submission.secrets
+        ),
         prefect_flow_run_id=flow_run_id,
         prefect_api_url=api_url,
     )
@@ -346,14 +410,12 @@ def describe_run(
     return record, workflow, versions
 
 
-def _is_json(value: Any) -> bool:
-    return value is None or isinstance(value, (bool, int, float, str))
-
-
-def _hide(text: str, hidden: tuple[str, ...]) -> str:
-    for secret in hidden:
-        text = text.replace(secret, HIDDEN)
-    return text
+def get_user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # A container's user need not have a name.
+        return f"uid {os.getuid()}"
 
 
 def new_run_id() -> str:
@@ -370,23 +432,23 @@ def plan(
     """
     submission = prepare(definition, params, options, settings)
     with opened(settings) as (catalog, store):
-        resolver = InputResolver(catalog, store, settings.file_limit_bytes)
-        values, _, _ = bind_values(submission, resolver)
-        context = RunContext("", submission.graph, values, options, catalog, store, RunListener())
-        scheduler = Scheduler(context)
-        rows: dict[str, PlanRow] = {}
+        resolver = InputResolver(catalog, store, settings.file_limit_bytes, dry=True)
+        values, _, _ = bind_values(submission, resolver, store)
+        context = RunContext("", submission.graph, options, catalog, store, RunListener())
+        scheduler = Scheduler(context, Binder(values, options.seed, resolver))
+        rows: list[PlanRow] = []
         known = set()
         for node in submission.graph.nodes:
-            if not all(name in known for name in node.upstream):
-                behind = shorten([n for n in node.upstream if n not in known])
-                rows[node.name] = PlanRow(node.name, node.operator.name, "unknown", f"depends on what {behind} gives")
+            behind = [name for name in node.upstream if name not in known]
+            if behind:
+                reason = f"depends on what {shorten(behind)} gives"
+                rows.append(PlanRow(node.name, node.operator.name, "unknown", reason))
                 continue
-            hits, tasks = scheduler.decide([node.name])
-            if hits:
+            ended, tasks = scheduler.decide([node.name])
+            if ended and ended[0].cached:
                 known.add(node.name)
-                rows[node.name] = PlanRow(node.name, node.operator.name, "hit", "", hits[0].cached_from)
+                rows.append(PlanRow(node.name, node.operator.name, "hit", "", ended[0].cached_from))
             else:
-                rows[node.name] = PlanRow(node.name, node.operator.name, "run", tasks[0].reason)
-        return list(rows.values())
-
-
+                reason = tasks[0].reason if tasks else str(ended[0].error.message if ended[0].error else "")
+                rows.append(PlanRow(node.name, node.operator.name, "run", reason))
+        return rows

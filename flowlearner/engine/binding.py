@@ -1,0 +1,117 @@
+"""Owns what a node's inputs are bound to: literals, parameters and earlier outputs, with their hashes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from flowlearner.artifacts import choose_codec
+from flowlearner.cache import BoundValue
+from flowlearner.canonical import digest_parts
+from flowlearner.errors import FlowLearnerError
+from flowlearner.graph import Binding, Collection, Literal, Node, NodeRef, ParamRef
+from flowlearner.inputs import InputResolver
+from flowlearner.interface import Param, make_spec
+from flowlearner.operation import Operator
+from flowlearner.params import ARTIFACT_PREFIX
+from flowlearner.records import Artifact
+
+ANY = make_spec(Any)
+
+
+class Binder:
+    """Gives each input of each node its value, as far as it is known.
+
+    Args:
+        params: a bound value for each workflow parameter that is not static.
+        seed: what an unbound Seed parameter receives.
+        resolver: stores the files and tables that a workflow names in its body.
+
+    Attributes:
+        produced: artifacts of the nodes that have completed, by node and output.
+    """
+
+    def __init__(self, params: Mapping[str, BoundValue], seed: int, resolver: InputResolver) -> None:
+        self.produced: dict[tuple[str, str], Artifact] = {}
+        self._stored: list[Artifact] = []
+        self._params = params
+        self._seed = seed
+        self._resolver = resolver
+        # Literals are bound once; the binding is kept beside, so that its id stays its own.
+        self._literals: dict[tuple[int, str], tuple[Binding, BoundValue]] = {}
+
+    def bind_inputs(self, node: Node) -> dict[str, BoundValue]:
+        """Return a value for each parameter of a node.
+
+        Raises:
+            InputError: a file that the workflow names does not read.
+        """
+        return {p.name: self.bind(node.inputs[p.name], p) for p in node.operator.interface.params}
+
+    def bind(self, binding: Binding, param: Param) -> BoundValue:
+        """Return the value of one input."""
+        if isinstance(binding, NodeRef):
+            artifact = self.produced[binding.node, binding.output]
+            return BoundValue(artifact.hash, artifact)
+        if isinstance(binding, ParamRef):
+            return self._params[binding.name]
+        if isinstance(binding, Collection):
+            return self._bind_collection(binding, param)
+        key = (id(binding), param.name)
+        if key not in self._literals:
+            value = binding.value if isinstance(binding, Literal) else self._seed
+            self._literals[key] = (binding, self.bind_value(param, value))
+        return self._literals[key][1]
+
+    def bind_value(self, param: Param, value: Any) -> BoundValue:
+        """Bind a value that is known without running anything; a file or a table by name is stored."""
+        if not is_named(param, value):
+            return bind_literal(value, param)
+        artifact = self._resolver.resolve(param, value)
+        self._stored.append(artifact)
+        return BoundValue(artifact.hash, artifact)
+
+    def take_stored(self) -> list[Artifact]:
+        """Return the artifacts that were stored since the last time; the catalog does not know them yet."""
+        taken, self._stored = self._stored, []
+        return taken
+
+    def _bind_collection(self, binding: Collection, param: Param) -> BoundValue:
+        inner = Param(param.name, ANY)
+        items = tuple(self.bind(b, inner) for b in binding.items)
+        unstable = next((i.unstable for i in items if i.unstable), None)
+        hashes = [i.hash or "" for i in items]
+        keys = [repr(k) for k in binding.keys]
+        return BoundValue(
+            None if unstable else digest_parts("collection/1", binding.make.__name__, *keys, *hashes),
+            items=items,
+            make=binding.make,
+            keys=binding.keys,
+            unstable=unstable,
+        )
+
+
+def is_named(param: Param, value: Any) -> bool:
+    """Tell whether a value is the name of what is meant: a path, a URL, or "artifact:HASH"."""
+    if param.type.kind == "file":
+        return value is not None
+    if not isinstance(value, (str, os.PathLike)):
+        return False
+    if param.type.is_table:
+        return True
+    takes_text = param.type.kind == "secret" or (param.type.base is str and param.type.kind is None)
+    return str(value).startswith(ARTIFACT_PREFIX) and not takes_text
+
+
+def bind_literal(value: Any, param: Param) -> BoundValue:
+    """Hash a value that is known without running anything."""
+    if param.type.kind == "secret":
+        return BoundValue(None, value=value, secret=True)
+    if isinstance(value, Operator):
+        return BoundValue(digest_parts("operator/1", value.fingerprint().digest), value=value)
+    try:
+        codec = choose_codec(param.type.hint, value)
+        return BoundValue(codec.encode(value, param.type.hint).hash, value=value)
+    except FlowLearnerError as error:
+        return BoundValue(None, value=value, unstable=str(error))
