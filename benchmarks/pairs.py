@@ -107,6 +107,12 @@ def make_result(name: str, pairs: Pairs, target: str, ok: bool, unit: str = "s")
     }
 
 
+def make_console() -> Console:
+    """Where tables are printed: as wide as they need where no terminal limits them."""
+    console = Console()
+    return console if console.is_terminal else Console(width=180)
+
+
 def make_table(results: Sequence[dict[str, Any]]) -> Table:
     """Lay results out as one Rich table."""
     quick = any(result["quick"] for result in results)
@@ -156,7 +162,7 @@ def run_benchmark(measure: Callable[[int], list[dict[str, Any]]]) -> int:
     options = parser.parse_args()
     results = measure(QUICK_PAIRS if options.quick else options.pairs)
     if options.json is None:
-        Console().print(make_table(results))
+        make_console().print(make_table(results))
     else:
         options.json.write_text(json.dumps(results, indent=2) + "\n")
     return 0 if all(result["ok"] for result in results) else 1

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,3 +49,34 @@ def running_server(home: str) -> Iterator[str]:
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+def await_task_runs(url: str, batch: int, after: int) -> int:
+    """Wait until a Prefect server has written down what it was told, and return how many task runs it has.
+
+    It writes task runs some time after they have ended, and meanwhile turns the next flow away, which then
+    tries again after two seconds: whoever came second would pay for the first.
+
+    Args:
+        url: of its API.
+        batch: the number of task runs is a multiple of this once all are there.
+        after: how many it had before.
+    """
+    last = after
+    for _ in range(600):
+        count = count_task_runs(url)
+        if count > after and count % batch == 0 and count == last:
+            return count
+        last = count
+        time.sleep(0.1)
+    raise TimeoutError(f"the Prefect server has {last} completed task runs after a minute, expected more")
+
+
+def count_task_runs(url: str) -> int:
+    """Return how many completed task runs a Prefect server knows."""
+    completed = {"task_runs": {"state": {"type": {"any_": ["COMPLETED"]}}}}
+    request = urllib.request.Request(
+        f"{url}/task_runs/count", json.dumps(completed).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=60) as response:
+        return int(response.read())

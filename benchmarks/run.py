@@ -14,8 +14,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
-from pairs import make_table
-from rich.console import Console
+from pairs import make_console, make_table
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE.parent / "bench-results"
@@ -69,7 +68,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="fewer pairs, for development: no verdict")
     options = parser.parse_args()
     flags, mark = (["--quick"], "-quick") if options.quick else ([], "")
-    console = Console()
+    console = make_console()
     machine = describe_machine()
     results: list[dict[str, Any]] = []
     failed: list[str] = []

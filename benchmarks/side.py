@@ -47,15 +47,15 @@ class Side:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self._receive()
+        try:
+            self._receive()
+        except BaseException:
+            self._stop()
+            raise
         return self
 
     def __exit__(self, *ignored: object) -> None:
-        assert self._process is not None
-        assert self._process.stdin is not None
-        # The end of its input is the end of the side.
-        self._process.stdin.close()
-        self._process.wait()
+        self._stop()
 
     def __call__(self) -> float:
         assert self._process is not None
@@ -63,6 +63,11 @@ class Side:
         self._process.stdin.write("\n")
         self._process.stdin.flush()
         return float(self._receive()["amount"])
+
+    def _stop(self) -> None:
+        assert self._process is not None
+        # The end of its input is the end of the side; this closes both pipes, too.
+        self._process.communicate()
 
     def _receive(self) -> dict[str, Any]:
         assert self._process is not None
