@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from flowlearner.artifacts import Codec, register_codec
     from flowlearner.client import Client, Run
     from flowlearner.engine.logs import report
     from flowlearner.errors import (
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "flowlearner.artifacts": ("Codec", "register_codec"),
     "flowlearner.client": ("Client", "Run"),
     "flowlearner.engine.logs": ("report",),
     "flowlearner.errors": (
