@@ -18,7 +18,8 @@ from types import FunctionType
 from typing import Any
 
 from flowlearner.canonical import digest_parts
-from flowlearner.fingerprint.follow import Follower, Place
+from flowlearner.fingerprint.follow import Follower
+from flowlearner.fingerprint.names import Place
 from flowlearner.fingerprint.origin import is_user_module
 from flowlearner.fingerprint.witness import Witness
 

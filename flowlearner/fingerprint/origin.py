@@ -65,18 +65,18 @@ def is_user_file(file: str) -> bool:
     return not path.startswith((*(f"{folder}{os.sep}" for folder in _PYTHON), _SCRIPTS + os.sep))
 
 
-def classify_module(name: str) -> str:
+def classify_module(name: str | ModuleType) -> str:
     """Return whose a module is: "user", "python", "flowlearner", "package", or "absent" where there is none.
 
     A module that is not loaded stays so.
     """
-    module = sys.modules.get(name)
+    module = sys.modules.get(name) if isinstance(name, str) else name
     if isinstance(module, ModuleType):
         file = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), None)
         if is_user_module(module):
             return "user"
         return "python" if file is None else _classify_file(file)
-    return _classify_name(name.partition(".")[0])
+    return _classify_name(str(name).partition(".")[0])
 
 
 @functools.lru_cache(maxsize=4096)

@@ -182,12 +182,8 @@ def _read_tree(file: str, namespace: Mapping[str, Any]) -> Tree | None:
     try:
         stat = os.stat(file)
     except OSError:
-        lines = (
-            linecache.getlines(file, dict(namespace))
-            if not os.path.isabs(file) or file in linecache.cache
-            else []
-        )
-        lines = lines or _ask_loader(namespace)
+        # A notebook's cell, or a module that does not come from a file and whose loader has its text.
+        lines = linecache.getlines(file) or (_ask_loader(namespace) if file == own else [])
         return _keep(file, "".join(lines), 0) if lines else None
     key = (stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino)
     for tree in _trees.get(file, ()):

@@ -44,7 +44,7 @@ class Facts:
     """What is known of a function, class, statement or module from its syntax.
 
     Attributes:
-        digest: hash of the syntax, without docstrings, the outermost decorators, and modules' names in imports.
+        digest: hash of the syntax without docstrings, outermost decorators, and modules' names in imports.
         chains: dotted names that are read and not bound inside, sorted.
         imports: what imports inside bind.
         calls: each called dotted name with its line and first argument, where that is a text.
@@ -60,7 +60,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Decorator:
-    """One decorator: the dotted name that is applied or called, the hash of its syntax, all names it reads."""
+    """One decorator: the dotted name applied or called, the hash of its syntax, and all names it reads."""
 
     head: Chain | None
     digest: str
@@ -79,7 +79,9 @@ def read_facts(node: ast.AST) -> Facts:
         reader.chains.clear()
     reader.read(node, (), outermost=True)
     calls = tuple(
-        (c, n.lineno, _first_text(n)) for n in ast.walk(node) if (c := _called(n)) and isinstance(n, ast.Call)
+        (chain, call.lineno, _first_text(call))
+        for call in ast.walk(node)
+        if isinstance(call, ast.Call) and (chain := chain_of(call.func)) in reader.chains
     )
     return Facts(_hash(node), tuple(sorted(reader.chains)), imports, calls, tuple(decorators))
 
@@ -180,10 +182,6 @@ def chain_of(node: ast.AST) -> Chain | None:
         attributes.append(node.attr)
         node = node.value
     return (node.id, *reversed(attributes)) if isinstance(node, ast.Name) else None
-
-
-def _called(node: ast.AST) -> Chain | None:
-    return chain_of(node.func) if isinstance(node, ast.Call) else None
 
 
 def _first_text(call: ast.Call) -> str | None:

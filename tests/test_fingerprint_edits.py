@@ -1,0 +1,232 @@
+"""Which edits of a user's code change an operator's fingerprint, and which do not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from flowlearner.fingerprint import Fingerprint
+from tests.fingerprint_project import FILES, edit, imported
+
+FLOW, HELPERS, WORK = "flow.py", "helpers.py", "deep/inner/work.py"
+CONSTANTS = "deep/inner/constants.py"
+
+
+def read(folder: Path, files: Mapping[str, str] = FILES, name: str = "flow") -> Fingerprint:
+    with imported(folder, files, name) as module:
+        result: Fingerprint = module.step.fingerprint()
+    return result
+
+
+@pytest.fixture(scope="module")
+def before(tmp_path_factory: pytest.TempPathFactory) -> Fingerprint:
+    return read(tmp_path_factory.mktemp("before"))
+
+
+# What is edited, in which file, from, to.
+CHANGING = {
+    "the body": (FLOW, "sum(total)", "max(total)"),
+    "a local variable's name": (FLOW, "total", "sums"),
+    "a default": (FLOW, "depth: Depth = 2", "depth: Depth = 3"),
+    "a type hint": (FLOW, "(x: float,", "(x: int,"),
+    "a range in an alias for a hint": (FLOW, "Range(1, 12)", "Range(1, 13)"),
+    "a choice in an alias for a hint": (FLOW, '["fit", "score"]', '["fit", "predict"]'),
+    "a field of the output": (FLOW, "count: int = 0", "count: float = 0"),
+    "a field's default": (FLOW, "count: int = 0", "count: int = 1"),
+    "a field of a pydantic model": (FLOW, "depth: int = 3", "depth: int = 4"),
+    "a global number": (FLOW, "RATE = 0.1", "RATE = 0.2"),
+    "a global number's type": (FLOW, "RATE = 0.1", "RATE = 1"),
+    "a value in a global dict": (FLOW, '"b": 2', '"b": 3'),
+    "a member of a global set": (FLOW, '{"x", "y"}', '{"x", "z"}'),
+    "a state of a global object": (FLOW, "Settings(0.5)", "Settings(0.6)"),
+    "a method of a global object's class": (HELPERS, "self.rate * 2", "self.rate * 3"),
+    "a logger's assignment": (FLOW, 'getLogger("flow")', 'getLogger("other")'),
+    "an imported logger's assignment": (HELPERS, 'getLogger("helpers")', 'getLogger("other")'),
+    "a lock's assignment": (FLOW, "threading.Lock()", "threading.RLock()"),
+    "a lambda": (FLOW, "x * 2", "x * 3"),
+    "an argument of a partial": (FLOW, "by=0.5", "by=0.25"),
+    "the function of a partial": (HELPERS, "return x * by", "return x / by"),
+    "a function in a table": (HELPERS, "else 1", "else 2"),
+    "which function is in a table": (FLOW, '"second": helpers.second', '"second": helpers.clean'),
+    "a closure's value": (FLOW, "make(3)", "make(4)"),
+    "a closure's code": (FLOW, "return x * factor", "return x + factor"),
+    "a function behind a cache": (
+        FLOW,
+        "def cached(x):\n            return x + 1",
+        "def cached(x):\n            return x + 2",
+    ),
+    "a function behind a decorator": (FLOW, "return x - 1", "return x - 2"),
+    "the decorator of a helper": (HELPERS, "return fn(*args)", "return -fn(*args)"),
+    "a helper by another name": (HELPERS, "polish(x) + 1", "polish(x) + 2"),
+    "a helper through its module": (HELPERS, "by=2.0", "by=3.0"),
+    "a helper three imports deep": (WORK, "x * constants", "x / constants"),
+    "a constant three imports deep": (CONSTANTS, "SCALE = 3", "SCALE = 4"),
+    "a constant of a module in a package": (CONSTANTS, "LIMIT = 10", "LIMIT = 11"),
+    "a helper imported inside": ("deep/late.py", "x + SCALE", "x - SCALE"),
+    "a helper of a module imported inside": (
+        "deep/other.py",
+        "more(x):\n    return x",
+        "more(x):\n    return -x",
+    ),
+    "a class attribute": (FLOW, "size = 4", "size = 5"),
+    "a method": (FLOW, "* self.size", "+ self.size"),
+    "a property": (FLOW, "self.size / 2", "self.size / 3"),
+    "a static method": (FLOW, "return x + 1\n\n        settings", "return x + 2\n\n        settings"),
+    "an attribute of a base class": (HELPERS, 'kind = "base"', 'kind = "other"'),
+    "a base class": (HELPERS, "class Base(Root):", "class Base:"),
+    "a method of a base's base": (
+        HELPERS,
+        "def prepare(self, x):\n                return x",
+        "def prepare(self, x):\n                return -x",
+    ),
+    "a class decorator": (HELPERS, "@dataclasses.dataclass", "@dataclasses.dataclass(eq=False)"),
+    "what a package's name stands for": (
+        FLOW,
+        "linear_model import Ridge",
+        "linear_model import Lasso as Ridge",
+    ),
+}
+
+KEEPING = {
+    "a comment": (FLOW, "# A comment.", "# Another."),
+    "a docstring": (FLOW, '"""Do the step."""', '"""Another text."""'),
+    "no docstring": (FLOW, '"""Do the step."""', ""),
+    "a class's docstring": (FLOW, '"""A model."""', '"""Other."""'),
+    "a method's docstring": (FLOW, '"""Fit."""', '"""Other."""'),
+    "a module's docstring": (FLOW, '"""A module."""', '"""Other."""'),
+    "layout": (
+        FLOW,
+        "return Out(value + sum(total))",
+        "return Out(\n                value\n                + sum(total)\n            )",
+    ),
+    "resources": (FLOW, "@operator(cpus=1)", "@operator(cpus=2, retries=3)"),
+    "no resources": (FLOW, "@operator(cpus=1)", "@operator"),
+    "another name of the decorator": (FLOW, "@operator(cpus=1)", "@heavy()"),
+    "a global that nothing reads": (FLOW, "UNUSED = 1", "UNUSED = 2"),
+    "a helper that nothing calls": (
+        HELPERS,
+        "def unused(x):\n            return x",
+        "def unused(x):\n            return -x",
+    ),
+    "a constant that nothing reads": (CONSTANTS, "OTHER = 1", "OTHER = 2"),
+    "a function that nothing calls of a module imported inside": (
+        "deep/other.py",
+        "less(x):\n    return x",
+        "less(x):\n    return -x",
+    ),
+    "another operator": (
+        FLOW,
+        "def lone(x: int) -> int:\n            return x + 1",
+        "def lone(x: int) -> int:\n            return x",
+    ),
+    "the order of a global dict": (FLOW, '{"a": 1, "b": 2}', '{"b": 2, "a": 1}'),
+    "the order of a global set": (FLOW, '{"x", "y"}', '{"y", "x"}'),
+    "the order of a table of functions": (
+        FLOW,
+        '"first": helpers.first, "second": helpers.second',
+        '"second": helpers.second, "first": helpers.first',
+    ),
+    "the order of definitions": (FLOW, "RATE = 0.1", "import json\n        RATE = 0.1"),
+    "quotes around a hint": (FLOW, "-> Out:", '-> "Out":'),
+    "a number written otherwise": (FLOW, "RATE = 0.1", "RATE = 1e-1"),
+}
+
+
+@pytest.mark.parametrize("what", CHANGING)
+def test_an_edit_of_what_a_call_reaches_changes_the_fingerprint(
+    what: str, before: Fingerprint, tmp_path: Path
+) -> None:
+    after = read(tmp_path, edit(CHANGING[what]))
+    assert after.digest != before.digest
+    assert after.problems == ()
+
+
+@pytest.mark.parametrize("what", KEEPING)
+def test_an_edit_of_what_no_call_depends_on_keeps_the_fingerprint(
+    what: str, before: Fingerprint, tmp_path: Path
+) -> None:
+    after = read(tmp_path, edit(KEEPING[what]))
+    assert after == Fingerprint(before.digest, after.source, before.problems, before.parts)
+
+
+def test_a_project_in_another_folder_keeps_its_fingerprints(before: Fingerprint, tmp_path: Path) -> None:
+    assert read(tmp_path / "elsewhere").digest == before.digest
+
+
+def test_a_renamed_module_keeps_its_fingerprints(before: Fingerprint, tmp_path: Path) -> None:
+    files = dict(FILES)
+    files["renamed.py"] = files.pop(FLOW)
+    assert read(tmp_path, files, "renamed").digest == before.digest
+
+
+def test_a_renamed_module_of_helpers_keeps_fingerprints(before: Fingerprint, tmp_path: Path) -> None:
+    files = edit(
+        (FLOW, "import helpers\n", "import tools as helpers\n"), (FLOW, "from helpers", "from tools")
+    )
+    files["tools.py"] = files.pop(HELPERS)
+    assert read(tmp_path, files).digest == before.digest
+
+
+def test_a_renamed_module_that_is_imported_inside_keeps_fingerprints(
+    before: Fingerprint, tmp_path: Path
+) -> None:
+    files = edit((FLOW, "from deep.late", "from deep.soon"))
+    files["deep/soon.py"] = files.pop("deep/late.py")
+    assert read(tmp_path, files).digest == before.digest
+
+
+def test_a_helper_that_moves_to_another_module_keeps_fingerprints(
+    before: Fingerprint, tmp_path: Path
+) -> None:
+    moved = "def polish(x):\n            return x * constants.SCALE"
+    files = edit(
+        (WORK, moved, ""),
+        (HELPERS, "from deep.inner import polish", f"from deep.inner import constants\n        {moved}"),
+        ("deep/inner/__init__.py", "from .work import polish", "from . import work"),
+    )
+    assert read(tmp_path, files).digest == before.digest
+
+
+def test_parts_say_which_helper_changed(before: Fingerprint, tmp_path: Path) -> None:
+    after = read(tmp_path, edit((WORK, "x * constants", "x / constants"), (FLOW, "RATE = 0.1", "RATE = 0.2")))
+    assert after.parts.keys() == before.parts.keys()
+    assert [n for n in after.parts if after.parts[n] != before.parts[n]] == ["RATE", "polish"]
+
+
+def test_parts_hold_the_versions_of_the_packages_that_are_used(before: Fingerprint) -> None:
+    import numpy as np
+    import sklearn
+
+    assert before.parts["numpy"] == np.__version__
+    assert before.parts["sklearn"] == sklearn.__version__
+    # It is imported, but nothing that the operator reaches uses it.
+    assert "pandas" not in before.parts
+
+
+def test_helpers_of_one_name_in_two_modules_stay_apart(tmp_path: Path) -> None:
+    files = {
+        "flow.py": """
+            import one, two
+            from flowlearner import operator
+
+            @operator
+            def step(x: int) -> int:
+                return one.f(x) + two.f(x)
+            """,
+        "one.py": "def f(x):\n    return x + 1\n",
+        "two.py": "def f(x):\n    return x + 2\n",
+    }
+    swapped = {**files, "one.py": files["two.py"], "two.py": files["one.py"]}
+    first, second = read(tmp_path / "a", files), read(tmp_path / "b", swapped)
+    assert first.digest != second.digest
+    assert {"f", "f (2)"} <= first.parts.keys()
+
+
+def test_the_source_is_the_operator_as_written(before: Fingerprint) -> None:
+    assert before.source.startswith(
+        '@operator(cpus=1)\ndef step(x: float, depth: Depth = 2, task: Task = "fit")'
+    )
+    assert "# A comment." in before.source
+    assert before.source.endswith("return Out(value + sum(total))\n")
