@@ -23,7 +23,9 @@ def round_trip(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
     """Write under a temporary name, sync, hash, rename; then verify and load."""
     path = folder / "table.arrow"
     temporary = path.with_suffix(".tmp")
-    feather.write_feather(pa.Table.from_pandas(table), temporary, compression="uncompressed")
+    # In one batch: a column of several cannot be handed to pandas without a copy.
+    rows = pa.Table.from_pandas(table)
+    feather.write_feather(rows, temporary, compression="uncompressed", chunksize=max(len(table), 1))
     with temporary.open("rb+") as file:
         os.fsync(file.fileno())
     checksum = hash_file(temporary)
@@ -31,7 +33,8 @@ def round_trip(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
     sync_folder(folder)
     assert hash_file(path) == checksum
     with pa.memory_map(str(path)) as source:
-        loaded: pd.DataFrame = pa.ipc.open_file(source).read_all().to_pandas()
+        # Column by column, so that what can stay in the mapped file is not copied.
+        loaded: pd.DataFrame = pa.ipc.open_file(source).read_all().to_pandas(split_blocks=True)
     return loaded
 
 

@@ -46,6 +46,10 @@ class Prepared:
         return dict(values) if self.order is None else tuple([values[name] for name in self.order])
 
 
+# Compiled once in a process: every run opens the catalog anew, and compiling costs more than executing.
+_prepared: dict[Any, Prepared] = {}
+
+
 @dataclass(frozen=True)
 class Write:
     """An insert of rows into a table that says what becomes of a row that is there already.
@@ -86,7 +90,6 @@ class Database:
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.path = Path(self.url.database).absolute() if self.is_sqlite and self.url.database else None
         self.place = str(self.path) if self.path else self.url.render_as_string(hide_password=True)
-        self._prepared: dict[Any, Prepared] = {}
         self._write_lock = threading.RLock()
         self._writing: Connection | None = None
         self._pid = os.getpid()
@@ -188,13 +191,14 @@ class Database:
             build: makes the statement for a dialect by name.
             key: what tells it apart from others; `build` itself where there is none.
         """
-        key = build if key is None else key
-        prepared = self._prepared.get(key)
+        dialect = self.engine.dialect
+        key = (dialect.name, dialect.driver, build if key is None else key)
+        prepared = _prepared.get(key)
         if prepared is None:
-            compiled = build(self.engine.dialect.name).compile(dialect=self.engine.dialect)
+            compiled = build(dialect.name).compile(dialect=dialect)
             order = tuple(compiled.positiontup) if compiled.positional else None
             constants = {name: value for name, value in compiled.params.items() if value is not None}
-            prepared = self._prepared[key] = Prepared(str(compiled), order, constants)
+            prepared = _prepared[key] = Prepared(str(compiled), order, constants)
         return prepared
 
     def insert(self, connection: Connection, write: Write, rows: Sequence[Mapping[str, Any]]) -> None:

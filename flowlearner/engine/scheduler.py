@@ -6,6 +6,7 @@ import queue
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from time import monotonic
 from typing import Any
 
 from flowlearner.cache import Hit, compute_key, explain_miss, find_hits, find_uncacheable
@@ -17,6 +18,8 @@ from flowlearner.errors import FlowLearnerError, UserError
 from flowlearner.records import Artifact, CacheEntry, LogLine, NodeRun, Status
 
 FLUSH_S = 0.1
+# How long what has ended may wait for its write, so that nodes that take no time share a transaction.
+WRITE_DELAY_S = 0.05
 CANCEL_POLL_S = 0.5
 
 
@@ -46,6 +49,8 @@ class Scheduler:
         self._cancelled = threading.Event()
         self._stop_watching = threading.Event()
         self._unwritten: list[NodeRun] = []
+        self._write_at: float | None = None
+        self._previous: Mapping[str, NodeRun] | None = None
         self._artifacts: list[Artifact] = list(artifacts)
         self._lines: queue.SimpleQueue[LogLine] = queue.SimpleQueue()
 
@@ -68,6 +73,8 @@ class Scheduler:
                 ended.append(replace(failed, started_at=now, finished_at=now, error=info))
         options = self.context.options
         lookup = [t.key for t in tasks if t.key and options.cache and t.node.name not in options.refresh]
+        if any(r.cache_key in lookup for r in self._unwritten):
+            self._write()
         hits, lost = find_hits(self.context.catalog, self.context.store, lookup) if lookup else ({}, {})
         missed: list[NodeTask] = []
         for task in tasks:
@@ -100,11 +107,12 @@ class Scheduler:
                 task.reason = lost[task.key]
             else:
                 unknown.append(task)
-        if unknown:
-            names = [t.node.name for t in unknown]
-            previous = self.context.catalog.find_previous_nodes(self.graph.workflow, names)
-            for task in unknown:
-                task.reason = explain_miss(previous.get(task.node.name), task.fingerprint, task.input_hashes)
+        if unknown and self._previous is None:
+            names = [n.name for n in self.graph.nodes if n.name not in self.done]
+            self._previous = self.context.catalog.find_previous_nodes(self.graph.workflow, names)
+        for task in unknown:
+            previous = (self._previous or {}).get(task.node.name)
+            task.reason = explain_miss(previous, task.fingerprint, task.input_hashes)
 
     def _as_hit(self, task: NodeTask, hit: Hit) -> NodeRun:
         for name, artifact in hit.artifacts.items():
@@ -151,7 +159,6 @@ class Scheduler:
             for record in ended:
                 self._ready.remove(record.name)
                 self._finish(record)
-        self._write()
         if self._cancelled.is_set():
             self._ready.clear()
             return
@@ -165,9 +172,10 @@ class Scheduler:
                 launcher.launch(task)
 
     def _collect(self) -> None:
-        """Wait for an event, then take all that are there and record them together."""
+        """Wait for an event and take all that are there; write what has waited long enough."""
+        wait_s = FLUSH_S if self._write_at is None else self._write_at - monotonic()
         try:
-            event = self._events.get(timeout=FLUSH_S)
+            event = self._events.get(timeout=max(wait_s, 0))
         except queue.Empty:
             self._flush_running()
             return
@@ -177,6 +185,8 @@ class Scheduler:
                 event = self._events.get_nowait()
             except queue.Empty:
                 break
+        if self._write_at is not None and monotonic() >= self._write_at:
+            self._write()
 
     def _flush_running(self) -> None:
         """Let readers see what has been running for a while; a node that ends at once is written once."""
@@ -190,8 +200,6 @@ class Scheduler:
         if task is None:
             for running in list(self.running.values()):
                 running.cancel()
-        elif kind == "started":
-            self._tell(task.record(Status.RUNNING))
         elif kind == "retry":
             task.written = False
         elif self.running.pop(task.node.name, None) is not None:
@@ -226,6 +234,8 @@ class Scheduler:
     def _finish(self, record: NodeRun) -> None:
         self.done[record.name] = record
         self._unwritten.append(record)
+        if self._write_at is None:
+            self._write_at = monotonic() + WRITE_DELAY_S
         self._tell(record)
         if record.status is Status.COMPLETED:
             for reader in self.graph.downstream[record.name]:
@@ -256,6 +266,7 @@ class Scheduler:
 
     def _write(self) -> None:
         """Record what has happened since the last time, in one transaction."""
+        self._write_at = None
         lines = []
         while not self._lines.empty():
             lines.append(self._lines.get_nowait())
@@ -295,7 +306,11 @@ class Scheduler:
 
     def post(self, kind: str, task: NodeTask | None, payload: Any = None) -> None:
         """Take what happened to a task, from any thread."""
-        self._events.put((kind, task, payload))
+        if kind == "started" and task is not None:
+            # Nothing follows from it, so nobody is woken for it.
+            self._tell(task.record(Status.RUNNING))
+        else:
+            self._events.put((kind, task, payload))
 
     def add_line(self, line: LogLine) -> None:
         """Take a log line, from any thread."""
