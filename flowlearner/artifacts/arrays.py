@@ -14,7 +14,7 @@ from flowlearner.interface import type_text
 
 
 class ArrayCodec(Codec):
-    """Arrays of numbers, texts, times and structures of these; objects have no place in a file without pickle."""
+    """Arrays of numbers, texts, times and structures of these. Objects would need pickle."""
 
     name = "array/1"
 

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import types
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar
+from typing import Any, BinaryIO, ClassVar, Union, get_args, get_origin
+
+from flowlearner.interface import make_spec
 
 Preview = Mapping[str, Any]
+
+
+def list_members(declared: Any) -> list[Any]:
+    """Return the types that a hint allows, without `Annotated`, Optional and Union around them.
+
+    Example:
+        >>> list_members(int | list[str] | None)
+        [<class 'int'>, list[str]]
+    """
+    base = make_spec(declared).base
+    if get_origin(base) in (Union, types.UnionType):
+        return [m for a in get_args(base) for m in list_members(a)]
+    return [base]
 
 
 @dataclass(frozen=True)
@@ -71,8 +87,8 @@ class Codec(ABC):
         - `decode` never runs code that the bytes name. Bytes that make no sense raise ArtifactError.
 
     Attributes:
-        name: name and format number, such as "table/1". A new format gets a new number, and the old codec stays
-            registered for what it has written.
+        name: name and format number, such as "table/1". A new format gets a new number, and the old codec
+            stays registered for what it has written.
         unsafe: decoding may run code; no page or server calls it.
     """
 
@@ -103,6 +119,9 @@ class Codec(ABC):
     def encode(self, value: Any, declared: Any) -> Encoded:
         """Prepare a value for storing.
 
+        Args:
+            declared: the type hint of the output as it is written (see `list_members`).
+
         Raises:
             InputError: the value does not fit the declared type, or cannot be stored.
         """
@@ -113,7 +132,8 @@ class Codec(ABC):
 
         Args:
             source: the stored bytes.
-            declared: the type that the consumer declares; Any where nobody does.
+            declared: the type hint of the consumer as it is written (see `list_members`); Any where there is
+                none.
             type_name: the type that was stored, as in `Encoded.type`.
 
         Raises:

@@ -19,7 +19,7 @@ _COUNTED = re.compile(r"\b(?:param|view|selector|interval|concat)_\d+\b")
 
 
 class FigureCodec(Codec):
-    """Charts of Altair, and figures of matplotlib, which come back as a figure that shows the same picture."""
+    """Charts of Altair; and figures of matplotlib, which come back as figures that show the same picture."""
 
     name = "figure/1"
 
@@ -58,7 +58,7 @@ class FigureCodec(Codec):
         import numpy as np
         from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-        canvas = FigureCanvasAgg(figure)
+        canvas: Any = FigureCanvasAgg(figure)
         canvas.draw()
         pixels = np.asarray(canvas.buffer_rgba())
         file = io.BytesIO()
@@ -95,7 +95,7 @@ def _decode_chart(data: bytes, type_name: str) -> Any:
     cls = getattr(altair, name if name in _CHARTS else "Chart")
     try:
         return cls.from_dict(json.loads(data))
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - damaged bytes may raise anything
         reason = str(error).strip().split("\n")[0][:300]
         raise ArtifactError(f"the bytes are not a chart: {type(error).__name__}: {reason}") from None
 
@@ -106,7 +106,7 @@ def _decode_picture(data: bytes) -> Any:
 
     try:
         pixels = imread(io.BytesIO(data), format="png")
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - damaged bytes may raise anything
         raise ArtifactError(f"the bytes are not a picture: {type(error).__name__}: {error}") from None
     height, width = pixels.shape[:2]
     figure = Figure(figsize=(width / 100, height / 100), dpi=100)

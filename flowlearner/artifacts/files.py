@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterator
 from typing import Any, BinaryIO
-
-import cloudpickle
 
 from flowlearner.artifacts.base import Codec, Encoded, Source
 from flowlearner.artifacts.places import CHUNK_BYTES, hash_file
@@ -56,9 +55,8 @@ def encode_file(path: str | os.PathLike[str]) -> tuple[Encoded, str]:
         raise InputError(f"{where} does not read: {error.strerror}") from error
 
     def write(sink: BinaryIO) -> None:
-        with open(text, "rb", buffering=0) as file:
-            while chunk := file.read(CHUNK_BYTES):
-                sink.write(chunk)
+        for chunk in _read_chunks(text, where):
+            sink.write(chunk)
         if _stat(text, where) != before:
             raise InputError(f"{where} changed while it was stored. Run again when nothing writes it")
 
@@ -73,6 +71,15 @@ def encode_file(path: str | os.PathLike[str]) -> tuple[Encoded, str]:
         file_suffix=match[0] if match else "",
     )
     return encoded, checksum
+
+
+def _read_chunks(path: str, where: str) -> Iterator[bytes]:
+    try:
+        with open(path, "rb", buffering=0) as file:
+            while chunk := file.read(CHUNK_BYTES):
+                yield chunk
+    except OSError as error:
+        raise InputError(f"{where} does not read: {error.strerror}") from error
 
 
 def _stat(path: str, where: str) -> tuple[int, int, int, int]:
@@ -136,10 +143,10 @@ class SnapshotCodec(Codec):
 
 
 class PickleCodec(Codec):
-    """Whatever pickles, where a type opts in by `Annotated[T, Pickled()]`; loading it runs code that the bytes name.
+    """Whatever pickles, where a type opts in by `Annotated[T, Pickled()]`; loading runs what the bytes name.
 
-    A value without a canonical encoding is hashed by its pickle: equal ones may then differ in their hashes, while
-    different ones never share one.
+    A value without a canonical encoding is hashed by its pickle: equal ones may then differ in their hashes,
+    while different ones never share one.
     """
 
     name = "pickle/1"
@@ -152,8 +159,10 @@ class PickleCodec(Codec):
         return isinstance(mark, Pickled)
 
     def encode(self, value: Any, declared: Any) -> Encoded:
+        import cloudpickle
+
         try:
-            data = cloudpickle.dumps(value)
+            data: bytes = cloudpickle.dumps(value)
         except Exception as error:
             raise InputError(f"{type_text(type(value))} does not pickle: {error}") from error
         try:
@@ -165,11 +174,10 @@ class PickleCodec(Codec):
 
     def decode(self, source: Source, declared: Any, type_name: str) -> Any:
         try:
-            return cloudpickle.loads(source.read())
+            return pickle.loads(source.read())  # noqa: S301 - the type opted in, and callers ask for it
         except Exception as error:
-            raise ArtifactError(
-                f"the pickled {type_name} does not load: {type(error).__name__}: {error}"
-            ) from error
+            reason = f"{type(error).__name__}: {error}"
+            raise ArtifactError(f"the pickled {type_name} does not load: {reason}") from error
 
 
 CODECS = (FileCodec(), PickleCodec(), BytesCodec(), SnapshotCodec())

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import time
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -61,8 +63,8 @@ class Place(ABC):
         """Tell whether a change from now on would give another state."""
 
     @abstractmethod
-    def compute_checksum(self, path: str) -> str:
-        """Return the blake3 of a file's bytes."""
+    def has_checksum(self, path: str, checksum: str) -> bool:
+        """Read a file and tell whether the blake3 of its bytes is this."""
 
     @abstractmethod
     def open(self, path: str, checksum: str) -> Source | None:
@@ -126,10 +128,13 @@ class LocalPlace(Place):
         return found.st_size, (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
 
     def is_settled(self, state: State) -> bool:
-        return time.time_ns() - max(state[1], state[2]) > CLOCK_TICK_NS
+        return bool(time.time_ns() - max(state[1], state[2]) > CLOCK_TICK_NS)
 
-    def compute_checksum(self, path: str) -> str:
-        return hash_file(os.path.join(self.root, path))
+    def has_checksum(self, path: str, checksum: str) -> bool:
+        file = os.path.join(self.root, path)
+        if os.path.isabs(path):
+            return hash_file(file) == checksum
+        return blake3.blake3(max_threads=blake3.blake3.AUTO).update_mmap(file).hexdigest() == checksum
 
     def open(self, path: str, checksum: str) -> Source | None:
         return Source(path=os.path.join(self.root, path))
@@ -155,9 +160,10 @@ class LocalPlace(Place):
 
 
 def hash_file(path: str) -> str:
-    """Return the blake3 of a local file's bytes.
+    """Return the blake3 of the bytes of a user's file.
 
-    It is read rather than mapped: a file that shrinks meanwhile must not kill the process.
+    It is read rather than mapped: a file that shrinks meanwhile must not kill the process. Stored files are
+    never changed in place.
     """
     hasher = blake3.blake3(max_threads=blake3.blake3.AUTO)
     buffer = bytearray(CHUNK_BYTES)
@@ -172,19 +178,22 @@ def _sync_folder(folder: str) -> None:
     fd = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(fd)
+    except OSError as error:
+        # Some network file systems do not sync folders; there is nothing more to do on them.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
     finally:
         os.close(fd)
 
 
 class RemotePlace(Place):
-    """A folder of any file system that fsspec knows. What is read is kept in memory or in a local cache.
+    """A folder of any file system that fsspec knows. What is read is kept in a local cache.
 
     Args:
         url: such as "s3://bucket/folder" or "memory://folder".
-        cache: local folder for larger values; they are verified each time they are used.
+        cache: local folder of what was downloaded; it is verified each time it is used.
     """
 
-    _MEMORY_BYTES = 16 << 20
     # What file systems tell of a file that another content would change.
     _MARKS = (
         "ETag",
@@ -245,37 +254,35 @@ class RemotePlace(Place):
     def is_settled(self, state: State) -> bool:
         return True
 
-    def compute_checksum(self, path: str) -> str:
+    def has_checksum(self, path: str, checksum: str) -> bool:
+        """Download the file while its bytes are hashed; what is whole stays in the cache."""
+        temporary, sink = self._cache.create()
         hasher = blake3.blake3(max_threads=blake3.blake3.AUTO)
-        with self._fs.open(self._full(path), "rb") as file:
-            while chunk := file.read(CHUNK_BYTES):
-                hasher.update(chunk)
-        return hasher.hexdigest()
+        try:
+            with sink, self._fs.open(self._full(path), "rb") as file:
+                while chunk := file.read(CHUNK_BYTES):
+                    hasher.update(chunk)
+                    write_all(sink, chunk)
+                if hasher.hexdigest() != checksum:
+                    return False
+                self._cache.commit(temporary, sink, self._cached(path))
+                return True
+        finally:
+            self._cache.discard(temporary)
 
     def open(self, path: str, checksum: str) -> Source | None:
-        full = self._full(path)
-        if int(self._fs.size(full) or 0) <= self._MEMORY_BYTES:
-            data = self._fs.cat_file(full)
-            return Source(data=data) if blake3.blake3(data).hexdigest() == checksum else None
-        # The suffix stays: readers of files tell the form from it.
-        cached = f"{shard_of(checksum)}/{checksum}-{path.rsplit('/', 1)[-1]}"
-        local = os.path.join(self._cache.root, cached)
-        if not os.path.exists(local) or hash_file(local) != checksum:
-            self._download(full, cached)
-            if hash_file(local) != checksum:
-                return None
-        return Source(path=local)
-
-    def _download(self, full: str, cached: str) -> None:
-        temporary, sink = self._cache.create()
+        cached = self._cached(path)
         try:
-            with sink, self._fs.open(full, "rb") as file:
-                while chunk := file.read(CHUNK_BYTES):
-                    write_all(sink, chunk)
-                self._cache.commit(temporary, sink, cached)
-        except BaseException:
-            self._cache.discard(temporary)
-            raise
+            if self._cache.has_checksum(cached, checksum):
+                return self._cache.open(cached, checksum)
+        except FileNotFoundError:
+            pass
+        return self._cache.open(cached, checksum) if self.has_checksum(path, checksum) else None
+
+    def _cached(self, path: str) -> str:
+        # The name holds hashes, and its suffix: readers of files tell the form from that.
+        name = path.rsplit("/", 1)[-1]
+        return f"{shard_of(name)}/{name}"
 
     def delete(self, path: str) -> None:
         with contextlib.suppress(FileNotFoundError):
@@ -293,6 +300,10 @@ class RemotePlace(Place):
         old = [path for path, _, mtime in self._list(TEMPORARY) if mtime < before]
         for path in old:
             self.delete(path)
+        self._cache.sweep_temporary(before)
+        for path, _, mtime in self._cache.list_paths():
+            if mtime < before:
+                self._cache.delete(path)
         return len(old)
 
 
@@ -302,8 +313,8 @@ def _mtime_of(entry: dict[str, Any]) -> float:
         found = entry.get(key)
         if isinstance(found, (int, float)):
             return float(found)
-        if hasattr(found, "timestamp"):
-            return float(found.timestamp())
+        if isinstance(found, datetime):
+            return found.timestamp()
     return time.time()
 
 
@@ -311,7 +322,7 @@ def write_all(sink: IO[bytes], data: Any) -> None:
     """Write all of the data: an unbuffered file may take only a part at a time."""
     count = sink.write(data)
     total = memoryview(data).nbytes
-    if count is None or count >= total:
+    if count >= total:
         return
     rest = memoryview(data).cast("B")[count:]
     while rest:

@@ -17,7 +17,7 @@ from flowlearner.interface import make_spec, type_text
 
 @dataclass(frozen=True)
 class _Part:
-    """A module with a tuple CODECS. No type of a package can be declared before one of its modules is loaded."""
+    """A module with a tuple CODECS. No type of a package is declared before the package is loaded."""
 
     module: str
     names: tuple[str, ...]
@@ -49,10 +49,11 @@ def register_codec(codec: Codec) -> Codec:
     Raises:
         DefinitionError: its name is not like "thing/1", or belongs to a built-in codec.
     """
-    name = getattr(codec, "name", None)
-    if not isinstance(codec, Codec) or not isinstance(name, str) or not name.partition("/")[2].isdigit():
+    name = str(getattr(codec, "name", ""))
+    if not callable(getattr(codec, "decode", None)) or not name.partition("/")[2].isdigit():
         raise DefinitionError(
-            f"register_codec takes an object of a subclass of Codec, whose name is like 'thing/1'; found {codec!r}"
+            "register_codec takes an object of a subclass of Codec, with a name like 'thing/1'; "
+            f"found {codec!r}"
         )
     if any(name in part.names for part in _PARTS):
         raise DefinitionError(f"codec '{name}' is built in; give yours another name")
@@ -82,7 +83,7 @@ def get_codec(name: str) -> Codec:
 
 
 def find_codec(hint: Any) -> Codec | None:
-    """Return the codec of a declared type, or None. `Any` and `Model` have one, which is chosen by value later."""
+    """Return the codec of a declared type, or None. For `Any` and `Model` the value decides later."""
     try:
         return _found[hint]
     except (KeyError, TypeError):
@@ -140,8 +141,9 @@ def choose_codec(hint: Any, value: Any) -> Codec:
         if codec.handles_value(value):
             return codec
     raise InputError(
-        f"no codec stores a value of type {type_text(cls)}. Give a table, an array, a model, a figure or plain "
-        "values, register a codec (flowlearner.register_codec), or opt in to pickle by Annotated[..., Pickled()]"
+        f"no codec stores a value of type {type_text(cls)}. Give a table, an array, a model, a figure or "
+        "plain values, register a codec (flowlearner.register_codec), or opt in to pickle by "
+        "Annotated[..., Pickled()]"
     )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any, BinaryIO, NoReturn, cast
 
 import blake3
@@ -15,7 +17,7 @@ from flowlearner.artifacts.base import Encoded, Source
 from flowlearner.artifacts.files import encode_file
 from flowlearner.artifacts.places import LocalPlace, Place, RemotePlace, State, shard_of, write_all
 from flowlearner.config import get_settings
-from flowlearner.errors import ArtifactError, FlowLearnerError, InputError, StorageError
+from flowlearner.errors import ArtifactError, FlowLearnerError, StorageError
 from flowlearner.records import Artifact
 
 INLINE_LIMIT_BYTES = 64 * 1024
@@ -27,9 +29,9 @@ _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 class ArtifactStore:
     """Stored values, by the hash of their content. Threads and processes may share a store.
 
-    Small values come back inside their Artifact and make no file. A larger one is a file whose name holds its content
-    hash and the checksum of its bytes: two writers of one value never disturb each other, and whether a file
-    is whole can be told from the file alone.
+    Small values come back inside their Artifact and make no file. A larger one is a file whose name holds its
+    content hash and the checksum of its bytes: two writers of one value never disturb each other, and whether
+    a file is whole can be told from the file alone.
 
     Args:
         url: a local folder or an fsspec URL.
@@ -90,8 +92,8 @@ class ArtifactStore:
         """Store a file by its content.
 
         Args:
-            limit_bytes: a larger file stays where it is; the artifact then holds its absolute path, and using it
-                after the file has changed is an error.
+            limit_bytes: a larger file stays where it is; the artifact then holds its absolute path, and using
+                it after the file has changed is an error.
 
         Raises:
             InputError: the file does not read, or changes meanwhile.
@@ -133,7 +135,7 @@ class ArtifactStore:
     # Reading
 
     def check(self, artifact: Artifact) -> None:
-        """Verify stored bytes: by the file's unchanged state since they were last read, else by their checksum.
+        """Verify stored bytes, by their checksum or by a file's unchanged state since that was last computed.
 
         Raises:
             ArtifactError: they are missing or damaged.
@@ -150,7 +152,7 @@ class ArtifactStore:
             size, state = place.read_state(path)
             if state is not None and self._verified.get(path) == (*state, artifact.checksum):
                 return
-            whole = size == artifact.size_bytes and place.compute_checksum(path) == artifact.checksum
+            whole = size == artifact.size_bytes and place.has_checksum(path, artifact.checksum)
             again = place.read_state(path)[1]
         except FileNotFoundError:
             raise ArtifactError(_describe(artifact, f"its file is missing: {self._where(path)}")) from None
@@ -262,42 +264,58 @@ def _describe(artifact: Artifact, problem: str) -> str:
 def _raise_storage(error: OSError, what: str, url: str, verb: str = "written") -> NoReturn:
     reason = error.strerror or str(error) or type(error).__name__
     if error.errno in _FULL:
-        cure = "Free some space ('flowlearner catalog gc' removes what no kept run needs), or set FLOWLEARNER_ARTIFACTS"
+        cure = "Free some space ('flowlearner catalog gc' removes what no kept run needs)"
     elif error.errno in _FORBIDDEN:
-        cure = "Allow this user to write there, or set FLOWLEARNER_HOME or FLOWLEARNER_ARTIFACTS to another place"
+        cure = "Allow this user to write there"
     else:
-        cure = "Check that the place exists and works, or set FLOWLEARNER_ARTIFACTS to another one"
+        cure = "Check that the place exists and works"
+    cure += ", or set FLOWLEARNER_ARTIFACTS to another place"
     raise StorageError(f"{what} cannot be {verb} in {url}: {reason}. {cure}") from error
 
 
 class _Sink(io.RawIOBase):
-    """Takes the bytes of one value: in memory below the limit, beyond it in a temporary file."""
+    """Takes the bytes of one value: in memory below the limit, beyond it in a temporary file.
+
+    Pieces that are large enough are hashed by another thread while they are written.
+    """
 
     def __init__(self, place: Place, limit: int) -> None:
         self._place = place
         self._limit = limit
         self._pieces: list[bytes] = []
         self._file: IO[bytes] | None = None
+        self._thread: ThreadPoolExecutor | None = None
         self.temporary: str | None = None
         self.size = 0
-        self.hasher = blake3.blake3(max_threads=blake3.blake3.AUTO)
+        self.hasher = blake3.blake3()
 
     def writable(self) -> bool:
         return True
 
     def write(self, data: Any) -> int:
         count = len(data) if isinstance(data, bytes) else memoryview(data).nbytes
-        self.hasher.update(data)
         self.size += count
+        if self._file is None and self.size < self._limit:
+            self.hasher.update(data)
+            self._pieces.append(bytes(data))
+            return count
         if self._file is None:
-            if self.size < self._limit:
-                self._pieces.append(bytes(data))
-                return count
             self.temporary, self._file = self._place.create()
             for piece in self._pieces:
                 write_all(self._file, piece)
             self._pieces.clear()
-        write_all(self._file, data)
+        if count < THREADED_BYTES:
+            self.hasher.update(data)
+            write_all(self._file, data)
+            return count
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1)
+        hashed = self._thread.submit(self.hasher.update, data)
+        try:
+            write_all(self._file, data)
+        finally:
+            # The caller may use its memory again as soon as this returns.
+            hashed.result()
         return count
 
     def tell(self) -> int:
@@ -312,10 +330,10 @@ class _Sink(io.RawIOBase):
 
     def discard(self) -> None:
         """Close and remove the temporary file; one that got its final name is no longer there."""
+        if self._thread is not None:
+            self._thread.shutdown()
         if self._file is not None and self.temporary is not None:
-            try:
+            with contextlib.suppress(OSError):
                 self._file.close()
-            except OSError:
-                pass
             self._place.discard(self.temporary)
             self._file = None

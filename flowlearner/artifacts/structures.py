@@ -1,7 +1,7 @@
 """The codec of plain values: scalars, containers, NamedTuples, dataclasses, pydantic models; as JSON.
 
-What JSON has no word for is an object with the key "$". A table, an array or a model inside a container is a part:
-its own codec writes it, and the parts follow the first line, which is all JSON.
+What JSON has no word for is an object with the key "$". A table, an array or a model inside a container is a
+part: its own codec writes it, and the parts follow the first line, which is all JSON.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PREVIEW_ITEMS = 50
 
 
 class JsonCodec(Codec):
-    """Plain values as JSON; the declared type, or the class where it is loaded, rebuilds what JSON flattens."""
+    """Plain values as JSON; the declared type, or a class that is loaded, rebuilds what JSON flattens."""
 
     name = "json/1"
 
@@ -118,11 +118,11 @@ class _Parts:
         self.size_hint = None if None in hints else sum(cast("list[int]", hints))
 
     def __call__(self, sink: BinaryIO) -> None:
-        bodies = []
+        bodies: list[memoryview] = []
         for part in self.parts:
-            body = io.BytesIO()
-            part.write(body)
-            bodies.append(body.getbuffer())
+            buffer = io.BytesIO()
+            part.write(buffer)
+            bodies.append(buffer.getbuffer())
         described = [
             {"codec": p.codec, "type": p.type, "size": len(b)}
             for p, b in zip(self.parts, bodies, strict=True)
@@ -152,7 +152,8 @@ class _PartReader:
         codec = get_codec(part["codec"])
         if codec.unsafe and not _allows(codec, declared):
             raise ArtifactError(
-                f"a part of type {part['type']} was stored by pickle; declare its type as Annotated[..., Pickled()]"
+                f"a part of type {part['type']} was stored by pickle; "
+                "declare its type as Annotated[..., Pickled()] to load it"
             )
         return codec.decode(Source(data=body), declared, part["type"])
 

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 
-from flowlearner.artifacts.base import Codec, Encoded, Source
+from flowlearner.artifacts.base import Codec, Encoded, Source, list_members
 from flowlearner.artifacts.preview import describe_table
 from flowlearner.canonical import digest_parts
 from flowlearner.canonical_table import frame_to_arrow, table_digest
@@ -38,9 +38,12 @@ class TableCodec(Codec):
         return _encode(self.name, table, type_name)
 
     def decode(self, source: Source, declared: Any, type_name: str) -> Any:
-        wanted = qualified_name(declared) if isinstance(declared, type) else ""
-        if wanted not in (FRAME, TABLE):
-            wanted = type_name
+        members = [qualified_name(m) for m in list_members(declared)]
+        wanted = (
+            type_name
+            if type_name in members
+            else next((m for m in members if m in (FRAME, TABLE)), type_name)
+        )
         with _explained():
             if wanted == TABLE:
                 return _read(_map_shared(source))
@@ -65,8 +68,7 @@ class SeriesCodec(Codec):
         named = value.name is not None
         table = frame_to_arrow(value.to_frame(name=value.name if named else "value"))
         metadata = {**(table.schema.metadata or {}), b"flowlearner": b"named" if named else b"unnamed"}
-        encoded = _encode(self.name, table.replace_schema_metadata(metadata), SERIES)
-        return encoded
+        return _encode(self.name, table.replace_schema_metadata(metadata), SERIES)
 
     def decode(self, source: Source, declared: Any, type_name: str) -> Any:
         with _explained():
@@ -119,7 +121,7 @@ def _map_shared(source: Source) -> Any:
 
 
 def _map_private(source: Source) -> Any:
-    """Return memory that may be written and never reaches the file: pages are copied when they are changed."""
+    """Return memory that may be written to and never reaches the file: a changed page is copied first."""
     if source.path is None:
         return bytearray(source.read())
     with open(source.path, "rb") as file:
@@ -144,12 +146,15 @@ def _to_frame(table: pa.Table, memory: Any) -> Any:
     start = np.frombuffer(memory, np.uint8).__array_interface__["data"][0]
     size = len(memory)
     for i in range(frame.shape[1]):
-        array = frame.iloc[:, i].array
-        values = getattr(array, "_ndarray", None)
-        if not isinstance(values, np.ndarray) or values.base is None:
+        column = frame.iloc[:, i]
+        if not isinstance(column.dtype, np.dtype):
+            # What Arrow holds is replaced rather than changed; other extension arrays are changed in place.
+            if not hasattr(column.array, "_pa_array"):
+                frame.isetitem(i, column.copy())
             continue
+        values = column.to_numpy(copy=False)
         offset = values.__array_interface__["data"][0] - start
-        if values.flags.c_contiguous and values.size and 0 <= offset and offset + values.nbytes <= size:
+        if column.dtype.kind != "O" and values.size and values.flags.c_contiguous and offset in range(size):
             own = np.frombuffer(memory, values.dtype, values.size, offset)
             frame.isetitem(i, pd.Series(own, index=frame.index, copy=False))
     return frame

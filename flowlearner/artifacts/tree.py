@@ -18,9 +18,9 @@ from typing import Any, Literal, Union, get_args, get_origin
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from flowlearner.artifacts.base import Encoded
+from flowlearner.artifacts.base import Encoded, list_members
 from flowlearner.errors import ArtifactError, InputError, UnstableValueError
-from flowlearner.interface import is_namedtuple, make_spec
+from flowlearner.interface import is_namedtuple
 
 TAG = "$"
 MAX_DEPTH = 200
@@ -105,15 +105,22 @@ def list_field_hints(declared: Any) -> list[Any] | None:
 _CONCRETE: dict[Any, type] = {Sequence: list, Mapping: dict}
 
 
+_KINDS: dict[str, Callable[[Any], bool]] = {
+    "namedtuple": is_namedtuple,
+    "dataclass": dataclasses.is_dataclass,
+    "pydantic": _is_pydantic,
+}
+
+
 @lru_cache(maxsize=1024)
-def _field_hints(cls: type) -> dict[str, Any]:
+def _field_hints(cls: Any) -> dict[str, Any]:
     """Return the declared types of a class's fields; Any where an annotation does not resolve."""
     if is_namedtuple(cls):
-        names = list(cls._fields)  # type: ignore[attr-defined]
+        names = list(cls._fields)
     elif dataclasses.is_dataclass(cls):
         names = [f.name for f in dataclasses.fields(cls)]
     elif _is_pydantic(cls):
-        names = list(cls.model_fields)  # type: ignore[attr-defined]
+        names = list(cls.model_fields)
     else:
         return {}
     try:
@@ -161,7 +168,7 @@ class TreeWriter:
         finally:
             self._depth -= 1
 
-    def _write_object(self, value: Any, cls: type, where: str, declared: Any) -> Any:
+    def _write_object(self, value: Any, cls: Any, where: str, declared: Any) -> Any:
         if cls is list:
             return [self.write(v, f"{where}[{i}]") for i, v in enumerate(value)]
         if cls is dict or cls is OrderedDict:
@@ -180,7 +187,7 @@ class TreeWriter:
             return self._write_fields("namedtuple", cls, value._asdict(), where)
         if dataclasses.is_dataclass(cls):
             names = [f.name for f in dataclasses.fields(cls)]
-            return self._write_fields("dataclass", cls, {n: getattr(value, n) for n in names}, where)
+            return self._write_fields("dataclass", type(value), {n: getattr(value, n) for n in names}, where)
         if _is_pydantic(cls):
             written = self._write_fields(
                 "pydantic", cls, {n: getattr(value, n) for n in cls.model_fields}, where
@@ -348,7 +355,7 @@ class TreeReader:
         test = {"namedtuple": is_namedtuple, "dataclass": dataclasses.is_dataclass, "pydantic": _is_pydantic}[
             kind
         ]
-        cls = self._find_class(tree["class"], declared, test)
+        cls = self._find_class(tree["class"], declared, _KINDS[kind])
         hints = {} if cls is None else _field_hints(cls)
         fields = {n: self._read(v, hints.get(n, Any)) for n, v in tree["v"].items()}
         short = tree["class"].rpartition(".")[2]
@@ -357,7 +364,7 @@ class TreeReader:
                 f"{short} had the fields {', '.join(fields)}, now it has {', '.join(hints)}. Run it again"
             )
         if kind == "namedtuple":
-            cls = cls or namedtuple(short, list(fields))  # type: ignore[misc]
+            cls = cls or namedtuple(short, list(fields))
             return tuple.__new__(cls, fields.values())
         if cls is None:
             # A class that is not loaded here: its fields are still worth having.
@@ -374,7 +381,7 @@ class TreeReader:
     def _find_class(self, name: str, declared: Any, test: Callable[[Any], bool]) -> Any:
         """Return the declared class, or the loaded one of this name."""
         short = name.rpartition(".")[2]
-        candidates = [get_origin(h) or h for h in _members(declared)]
+        candidates = [get_origin(h) or h for h in list_members(declared)]
         fitting = [c for c in candidates if isinstance(c, type) and test(c)]
         for cls in fitting:
             if cls.__name__ == short:
@@ -385,18 +392,11 @@ class TreeReader:
         return found if isinstance(found, type) and test(found) else None
 
 
-def _members(declared: Any) -> list[Any]:
-    base = make_spec(declared).base
-    if get_origin(base) in (Union, types.UnionType):
-        return [m for a in get_args(base) for m in _members(a)]
-    return [base]
-
-
 def _item_hint(declared: Any, cls: type) -> Any:
     """Return what a container's items are declared as; for a dict, its values."""
     if declared is Any:
         return Any
-    for member in _members(declared):
+    for member in list_members(declared):
         origin, args = get_origin(member), get_args(member)
         if args and _CONCRETE.get(origin, origin) is cls:
             return args[-1]
@@ -404,7 +404,7 @@ def _item_hint(declared: Any, cls: type) -> Any:
 
 
 def _tuple_hints(declared: Any, count: int) -> Sequence[Any]:
-    for member in _members(declared):
+    for member in list_members(declared):
         args = get_args(member)
         if get_origin(member) is tuple and args:
             if args[-1] is Ellipsis:
