@@ -352,9 +352,6 @@ class TreeReader:
         return _read_library_scalar(kind, tree)
 
     def _read_fields(self, kind: str, tree: Mapping[str, Any], declared: Any) -> Any:
-        test = {"namedtuple": is_namedtuple, "dataclass": dataclasses.is_dataclass, "pydantic": _is_pydantic}[
-            kind
-        ]
         cls = self._find_class(tree["class"], declared, _KINDS[kind])
         hints = {} if cls is None else _field_hints(cls)
         fields = {n: self._read(v, hints.get(n, Any)) for n, v in tree["v"].items()}
