@@ -226,7 +226,8 @@ def execute(
     if options.executor == "prefect":
         assert run_flow is not None, "the caller passes how a flow is run"
         return run_flow(submission)
-    return run_submission(submission, LocalLauncher())
+    with LocalLauncher() as launcher:
+        return run_submission(submission, launcher)
 
 
 def run_submission(
