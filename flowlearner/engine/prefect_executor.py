@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import copy
 import inspect
 import logging
 import os
@@ -45,7 +46,9 @@ from flowlearner.engine.task import NodeTask
 from flowlearner.interface import MISSING, Param
 from flowlearner.records import ErrorInfo, LogLine, Status
 
-_submission: contextvars.ContextVar[Submission | None] = contextvars.ContextVar("flowlearner_submission", default=None)
+_submission: contextvars.ContextVar[Submission | None] = contextvars.ContextVar(
+    "flowlearner_submission", default=None
+)
 
 
 class OperatorFailed(Exception):
@@ -58,19 +61,17 @@ class PrefectLauncher:
     def __init__(self, tags: tuple[str, ...]) -> None:
         self._tags = set(tags)
         self._futures: dict[str, PrefectFuture[Any]] = {}
+        self._body: Task[..., Any] = Task(
+            fn=_call_node, tags=self._tags, cache_policy=NO_CACHE, persist_result=False
+        )
 
     def launch(self, task: NodeTask) -> None:
         node = task.node
-        body: Task[..., Any] = Task(
-            fn=_call_node,
-            name=node.name,
-            task_run_name=node.name,
-            description=node.operator.interface.doc or None,
-            tags=self._tags,
-            retries=task.retries,
-            cache_policy=NO_CACHE,
-            persist_result=False,
-        )
+        # A copy: to make a task Prefect reads and hashes the source of its function, the same for every node.
+        body = copy.copy(self._body)
+        body.name = body.task_run_name = node.name
+        body.description = node.operator.interface.doc or None
+        body.retries = task.retries
         upstream = [self._futures[n] for n in node.upstream if n in self._futures]
         future = body.submit(_Opaque(task), wait_for=upstream)
         self._futures[node.name] = future
@@ -139,6 +140,9 @@ def _call_detached(task: NodeTask, attempt: int, sink: Callable[[LogLine], None]
 
 def _report_lost(task: NodeTask, future: PrefectFuture[Any]) -> None:
     """Fail a node whose Prefect task ended without calling it, so that the run never hangs."""
+    # What its thread has returned is its state; without this every task is asked for at the server.
+    with contextlib.suppress(Exception):
+        future.wait(timeout=0)
     state = future.state
     if not state.is_completed():
         message = f"Prefect ended the task in state {state.name}: {state.message}"
@@ -149,7 +153,9 @@ def run_flow(submission: Submission) -> str:
     """Run a submission as a Prefect flow run on the configured or the local server; return the run's id."""
     url = ensure_server(submission.settings, submission.listener.say)
     flow = make_flow(submission.definition, submission.options, submission.listener)
-    parameters = {name: _as_parameter(v) for name, v in {**submission.bound.static, **submission.bound.values}.items()}
+    parameters = {
+        name: _as_parameter(v) for name, v in {**submission.bound.static, **submission.bound.values}.items()
+    }
     for name in submission.bound.secrets:
         parameters[name] = "***"
     box = _Box()
@@ -190,7 +196,9 @@ def _connected(url: str) -> Iterator[None]:
             logger.removeHandler(node_handler)
 
 
-def make_flow(definition: Definition, options: RunOptions, listener: RunListener | None) -> prefect.Flow[..., Any]:
+def make_flow(
+    definition: Definition, options: RunOptions, listener: RunListener | None
+) -> prefect.Flow[..., Any]:
     """Make the Prefect flow of a workflow.
 
     Called by Prefect (a deployment, `serve`, or a direct call) it makes a run of its own; called by
@@ -270,7 +278,9 @@ def make_signature(definition: Definition) -> inspect.Signature:
         if not p.required:
             default = None if p.default is MISSING else _as_parameter(p.default)
         params.append(
-            inspect.Parameter(p.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=_plain_type(p))
+            inspect.Parameter(
+                p.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=_plain_type(p)
+            )
         )
     return inspect.Signature(params)
 
