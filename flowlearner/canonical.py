@@ -1,19 +1,25 @@
 """Canonical encoding of values: equal values have equal bytes, in every process, and different ones differ.
 
-Every pre-image starts with its kind, and the whole with the format number. There is no pickle, no
-`repr` and no fallback: a value without a stable encoding is refused with its place.
+Every pre-image starts with its kind, and the whole with the format number. There is no pickle, no `repr` and
+no fallback: a value without a stable encoding is refused with its place. What Python holds equal but code can
+tell apart (1, 1.0 and True; 0.0 and -0.0; Decimal("1") and Decimal("1.0")) stays apart. The order of a dict
+or set does not count, nor do the bits of a NaN. A user's class counts by its name without the module, so that
+a moved file keeps its keys.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import math
+import re
 import struct
-import sys
-from collections.abc import Callable, Iterator
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from fractions import Fraction
 from pathlib import PurePath
 from typing import Any
 from uuid import UUID
@@ -23,12 +29,23 @@ import blake3
 from flowlearner.errors import UnstableValueError
 
 FORMAT = 1
-THREADED_BYTES = 1 << 20
-Sink = Callable[[Any], None]
+# Below this, threads cost more than they give.
+THREADED_BYTES = 1 << 19
+Sink = Callable[[bytes], None]
 Encoder = Callable[[Any], Any]
 
 _encoders: dict[str, Encoder] = {}
-_TRUSTED = ("sklearn.", "numpy.", "scipy.")
+# Who encodes the types of a package, loaded when a value of it is met: importing Arrow takes longer than most
+# commands. The functions return False for a value that they do not know.
+_LIBRARIES = {
+    "numpy": ("flowlearner.canonical_library", "encode_numpy"),
+    "pandas": ("flowlearner.canonical_table", "encode_tabular"),
+    "pyarrow": ("flowlearner.canonical_table", "encode_tabular"),
+    "scipy": ("flowlearner.canonical_library", "encode_scipy"),
+    "sklearn": ("flowlearner.canonical_library", "encode_sklearn"),
+    "xgboost": ("flowlearner.canonical_library", "encode_xgboost"),
+}
+_MISSING: Any = object()
 
 
 def register_encoder(type_name: str, encoder: Encoder) -> None:
@@ -53,17 +70,17 @@ def digest(value: Any) -> str:
     """
     hasher = blake3.blake3()
 
-    def sink(data: Any) -> None:
+    def sink(data: bytes) -> None:
         hasher.update(data)
 
-    _encode_root(value, sink)
+    _write_root(value, sink)
     return hasher.hexdigest()
 
 
 def encode(value: Any) -> bytes:
     """Return the canonical pre-image itself; `digest` is its hash."""
     parts: list[bytes] = []
-    _encode_root(value, lambda data: parts.append(bytes(data)))
+    _write_root(value, parts.append)
     return b"".join(parts)
 
 
@@ -77,260 +94,247 @@ def digest_parts(kind: str, *parts: str | bytes) -> str:
     return hasher.hexdigest()
 
 
-def _encode_root(value: Any, sink: Sink) -> None:
+def digest_buffers(buffers: Iterable[Any], size_bytes: int) -> bytes:
+    """Return the blake3 of buffers one after another, by several threads where it is worth it."""
+    hasher = blake3.blake3(max_threads=blake3.blake3.AUTO if size_bytes >= THREADED_BYTES else 1)
+    for buffer in buffers:
+        hasher.update(buffer)
+    return hasher.digest()
+
+
+def class_name(cls: type) -> str:
+    """Return a class's name, without the module where it is a user's."""
+    if cls.__module__.partition(".")[0] in (*_LIBRARIES, "builtins", "collections", "datetime"):
+        return f"{cls.__module__}.{cls.__qualname__}"
+    return cls.__qualname__.rpartition("<locals>.")[2]
+
+
+class Writer:
+    """Writes the pre-image of one value: kinds, then parts that are preceded by their lengths.
+
+    Attributes:
+        where: the place of the value, for messages.
+    """
+
+    def __init__(self, sink: Sink, where: str = "value", parents: tuple[int, ...] = ()) -> None:
+        self._sink = sink
+        self.where = where
+        self._parents = parents
+
+    def put(self, kind: str, *parts: bytes | str) -> None:
+        self._sink(_make(kind, *parts))
+
+    def put_value(self, value: Any, place: str = "") -> None:
+        """Write a value that is a part of this one.
+
+        Args:
+            place: what leads to it, such as ".name" or "[0]".
+        """
+        simple = _encode_simple(value)
+        if simple is not None:
+            self._sink(simple)
+            return
+        where = self.where + place
+        if id(value) in self._parents:
+            raise UnstableValueError(f"{where}: the value contains itself, so it has no stable encoding")
+        _write(value, Writer(self._sink, where, (*self._parents, id(value))))
+
+    def put_fields(self, kind: str, cls: type, fields: Iterable[tuple[str, Any]]) -> None:
+        """Write an object by its class and its fields, in their order."""
+        items = list(fields)
+        self.put(kind, class_name(cls), _size(len(items)))
+        for name, item in items:
+            if item is _MISSING:
+                raise UnstableValueError(f"{self.where}.{name}: the field has no value")
+            self.put("field", name)
+            self.put_value(item, f".{name}")
+
+    def put_unordered(self, kind: str, items: Iterable[tuple[str, tuple[Any, ...]]]) -> None:
+        """Write items, each of one or more values with its place, in an order of their own."""
+        encoded = sorted(b"".join(self._nest(v, place) for v in values) for place, values in items)
+        self.put(kind, _size(len(encoded)))
+        for item in encoded:
+            self.put("item", item)
+
+    def _nest(self, value: Any, place: str) -> bytes:
+        simple = _encode_simple(value)
+        if simple is not None:
+            return simple
+        hasher = blake3.blake3()
+
+        def sink(data: bytes) -> None:
+            hasher.update(data)
+
+        Writer(sink, self.where, self._parents).put_value(value, place)
+        return _make("digest", hasher.digest())
+
+
+def _write_root(value: Any, sink: Sink) -> None:
     sink(b"flowlearner-value/%d\n" % FORMAT)
-    _encode(value, sink, "value", ())
+    try:
+        Writer(sink).put_value(value)
+    except RecursionError:
+        raise UnstableValueError("value: it is nested too deeply to be encoded") from None
 
 
-def _head(kind: str, *sizes: int) -> bytes:
-    return kind.encode() + b"\x00" + b"".join(struct.pack("<Q", s) for s in sizes)
+def _make(kind: str, *parts: bytes | str) -> bytes:
+    out = [kind.encode(), b"\x00"]
+    for part in parts:
+        data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
+        out += (_size(len(data)), data)
+    return b"".join(out)
 
 
-def _bytes(kind: str, data: bytes) -> bytes:
-    return _head(kind, len(data)) + data
+def _size(number: int) -> bytes:
+    return struct.pack("<Q", number)
 
 
-def _encode(value: Any, sink: Sink, where: str, parents: tuple[int, ...]) -> None:
-    simple = _encode_simple(value)
-    if simple is not None:
-        sink(simple)
-        return
-    if id(value) in parents:
-        raise UnstableValueError(f"{where}: the value contains itself, so it has no stable encoding")
-    inner = (*parents, id(value))
+def _write(value: Any, out: Writer) -> None:
     cls = type(value)
-    for base in cls.__mro__:
+    for base in cls.__mro__ if _encoders else ():
         encoder = _encoders.get(f"{base.__module__}.{base.__qualname__}")
         if encoder is not None:
-            sink(_bytes("registered", _class_name(base).encode()))
-            _encode(encoder(value), sink, where, inner)
+            out.put("registered", class_name(base))
+            out.put_value(encoder(value))
             return
-    if cls is list or cls is tuple:
-        sink(_head("list" if cls is list else "tuple", len(value)))
-        for i, item in enumerate(value):
-            _encode(item, sink, f"{where}[{i}]", inner)
-    elif cls is dict:
-        _encode_unordered("dict", _dict_items(value, where, inner), sink)
-    elif cls is set or cls is frozenset:
-        items = (_nested(item, f"{where}{{...}}", inner) for item in value)
-        _encode_unordered("set" if cls is set else "frozenset", items, sink)
-    elif isinstance(value, tuple) and hasattr(cls, "_fields"):
-        _encode_fields("namedtuple", cls, zip(cls._fields, value, strict=True), sink, where, inner)
+    if _write_container(value, out):
+        return
+    if isinstance(value, tuple) and hasattr(cls, "_fields"):
+        out.put_fields("namedtuple", cls, zip(cls._fields, value, strict=True))
+    elif isinstance(value, Enum):
+        # What a member stands for is for code to use, unless it cannot be written down.
+        out.put("enum", class_name(cls), str(value.name))
+        out.put_value(_MEMBER_ONLY if _has_no_encoding(value.value) else value.value)
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        pairs = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
-        _encode_fields("dataclass", cls, pairs, sink, where, inner)
-    elif hasattr(cls, "model_fields") and cls.__module__ != "pydantic":
-        pairs = ((n, getattr(value, n)) for n in cls.model_fields)
-        _encode_fields("pydantic", cls, pairs, sink, where, inner)
-    elif not _encode_library(value, sink, where, inner):
+        out.put_fields(
+            "dataclass", cls, ((f.name, getattr(value, f.name, _MISSING)) for f in dataclasses.fields(value))
+        )
+    elif hasattr(cls, "__pydantic_fields__") and not isinstance(value, type):
+        extra = sorted((value.__pydantic_extra__ or {}).items())
+        fields = [(name, getattr(value, name, _MISSING)) for name in cls.__pydantic_fields__]
+        out.put_fields("pydantic", cls, [*fields, *extra])
+    elif not _write_library(value, out):
         raise UnstableValueError(
-            f"{where}: an object of type {cls.__module__}.{cls.__qualname__} has no stable encoding. "
+            f"{out.where}: an object of type {cls.__module__}.{cls.__qualname__} has no stable encoding. "
             "Give a plain value, a dataclass, a table, an array or an estimator."
         )
 
 
-def _encode_simple(value: Any) -> bytes | None:
-    """Return the encoding of a scalar, or None where the value is not one."""
-    cls = type(value)
-    if value is None:
-        return _head("none")
-    if cls is bool:
-        return _head("true" if value else "false")
-    if cls is int:
-        return _bytes("int", str(value).encode()) if value.bit_length() < 4096 else _bytes("bigint", _int_bytes(value))
-    if cls is float:
-        return _head("float") + _float_bytes(value)
-    if cls is str:
-        return _bytes("str", value.encode("utf-8", "surrogatepass"))
-    if cls is bytes or cls is bytearray:
-        return _bytes(cls.__name__, bytes(value))
-    if cls is complex:
-        return _head("complex") + _float_bytes(value.real) + _float_bytes(value.imag)
-    if isinstance(value, Enum):
-        return _bytes("enum", f"{_class_name(cls)}.{value.name}".encode())
-    if isinstance(value, PurePath):
-        return _bytes("path", str(value).encode("utf-8", "surrogatepass"))
-    if cls in (datetime, date, time):
-        return _bytes(cls.__name__, _time_text(value).encode())
-    if cls is timedelta:
-        return _head("timedelta") + struct.pack("<qqq", value.days, value.seconds, value.microseconds)
-    if cls is Decimal:
-        return _bytes("decimal", str(value).encode())
-    if cls is UUID:
-        return _bytes("uuid", value.bytes)
-    if cls is range:
-        return _head("range") + struct.pack("<qqq", value.start, value.stop, value.step)
-    if cls is slice:
-        return None
-    if value is Ellipsis:
-        return _head("ellipsis")
-    return None
+_MEMBER_ONLY = "flowlearner: by name alone"
 
 
-def _int_bytes(value: int) -> bytes:
-    return value.to_bytes((value.bit_length() + 8) // 8, "little", signed=True)
-
-
-def _float_bytes(value: float) -> bytes:
-    return b"nan\x00\x00\x00\x00\x00" if math.isnan(value) else struct.pack("<d", value)
-
-
-def _time_text(value: Any) -> str:
-    zone = getattr(value, "tzinfo", None)
-    text: str = value.isoformat()
-    return text if zone is None else f"{text}|{zone}|{getattr(value, 'fold', 0)}"
-
-
-def _class_name(cls: type) -> str:
-    """Return a class's name without its module for user classes, so that a moved file keeps its keys."""
-    top = cls.__module__.partition(".")[0]
-    library = top in ("sklearn", "numpy", "scipy", "pandas", "pyarrow", "xgboost", "datetime", "builtins", "collections")
-    return f"{cls.__module__}.{cls.__qualname__}" if library else cls.__qualname__.rpartition("<locals>.")[2]
-
-
-def _nested(value: Any, where: str, parents: tuple[int, ...]) -> bytes:
-    simple = _encode_simple(value)
-    if simple is not None:
-        return simple
-    hasher = blake3.blake3()
-
-    def sink(data: Any) -> None:
-        hasher.update(data)
-
-    _encode(value, sink, where, parents)
-    return _bytes("digest", hasher.digest())
-
-
-def _dict_items(value: dict[Any, Any], where: str, parents: tuple[int, ...]) -> Iterator[bytes]:
-    for key, item in value.items():
-        label = f"{where}[{key!r}]" if isinstance(key, (str, int)) else f"{where}[...]"
-        yield _nested(key, f"{where} key", parents) + _nested(item, label, parents)
-
-
-def _encode_unordered(kind: str, items: Iterator[bytes], sink: Sink) -> None:
-    encoded = sorted(items)
-    sink(_head(kind, len(encoded)))
-    for item in encoded:
-        sink(_bytes("item", item))
-
-
-def _encode_fields(kind: str, cls: type, pairs: Any, sink: Sink, where: str, parents: tuple[int, ...]) -> None:
-    sink(_bytes(kind, _class_name(cls).encode()))
-    for name, item in pairs:
-        sink(_bytes("field", name.encode()))
-        _encode(item, sink, f"{where}.{name}", parents)
-    sink(_head("end"))
-
-
-def _encode_library(value: Any, sink: Sink, where: str, parents: tuple[int, ...]) -> bool:
-    """Encode a value of numpy, pandas, Arrow, xgboost or scikit-learn; return False for any other."""
-    module = type(value).__module__
-    top = module.partition(".")[0]
-    if top == "numpy":
-        numpy = sys.modules["numpy"]
-        if isinstance(value, numpy.generic):
-            sink(_bytes("numpy-scalar", value.dtype.str.encode()))
-            _encode_array(numpy.asarray(value), sink, where, parents)
-            return True
-        if isinstance(value, numpy.ndarray):
-            _encode_array(value, sink, where, parents)
-            return True
-        if isinstance(value, numpy.dtype):
-            sink(_bytes("numpy-dtype", str(value.descr if value.names else value.str).encode()))
-            return True
-        if isinstance(value, numpy.ufunc):
-            sink(_bytes("numpy-ufunc", value.__name__.encode()))
-            return True
-    if top in ("pandas", "pyarrow"):
-        return _encode_tabular(value, sink, where, parents)
-    if any(base.__module__.startswith("xgboost") for base in type(value).__mro__):
-        return _encode_xgboost(value, sink, where, parents)
-    if isinstance(value, type) and f"{value.__module__}.".startswith((*_TRUSTED, "builtins.")):
-        sink(_bytes("class", f"{value.__module__}.{value.__qualname__}".encode()))
+def _has_no_encoding(value: Any) -> bool:
+    try:
+        digest(value)
+    except UnstableValueError:
         return True
-    if callable(value) and f"{getattr(value, '__module__', '')}.".startswith(_TRUSTED) and hasattr(value, "__name__"):
-        sink(_bytes("function", f"{value.__module__}.{value.__name__}".encode()))
-        return True
-    estimator = any(base.__module__.startswith("sklearn") for base in type(value).__mro__)
-    if estimator or f"{module}.".startswith(_TRUSTED):
-        return _encode_state(value, sink, where, parents)
     return False
 
 
-def _encode_array(array: Any, sink: Sink, where: str, parents: tuple[int, ...]) -> None:
-    import numpy as np
-
-    sink(_head("array", array.ndim, *array.shape))
-    if array.dtype.names:
-        # Field by field, so that the padding between fields never counts.
-        for name in array.dtype.names:
-            sink(_bytes("field", name.encode()))
-            _encode_array(np.ascontiguousarray(array[name]), sink, where, parents)
-        return
-    sink(_bytes("dtype", array.dtype.newbyteorder("<").str.encode()))
-    if array.dtype.kind == "O":
-        for i, item in enumerate(array.ravel().tolist()):
-            _encode(item, sink, f"{where}.flat[{i}]", parents)
-        return
-    flat = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).reshape(-1)
-    if array.dtype.kind in "fc" and bool(np.isnan(flat).any()):
-        flat = flat.copy()
-        flat[np.isnan(flat)] = np.nan
-    if flat.size:
-        sink(memoryview(flat.view(np.uint8)))
-
-
-def _encode_tabular(value: Any, sink: Sink, where: str, parents: tuple[int, ...]) -> bool:
-    import pandas as pd
-    import pyarrow as pa
-
-    from flowlearner.canonical_table import frame_to_arrow, table_digest  # noqa: PLC0415
-
-    if isinstance(value, pd.DataFrame):
-        sink(_bytes("table", bytes.fromhex(table_digest(frame_to_arrow(value)))))
-    elif isinstance(value, pa.Table):
-        sink(_bytes("table", bytes.fromhex(table_digest(value))))
-    elif isinstance(value, pd.Series):
-        frame = value.to_frame(name="value" if value.name is None else str(value.name))
-        sink(_bytes("series", bytes.fromhex(table_digest(frame_to_arrow(frame)))))
-    elif isinstance(value, pd.Index):
-        frame = value.to_frame(index=False)
-        frame.columns = [str(c) for c in frame.columns]
-        sink(_bytes("index", bytes.fromhex(table_digest(frame_to_arrow(frame)))))
-    elif isinstance(value, (pd.Timestamp, pd.Timedelta)):
-        sink(_bytes(type(value).__name__, f"{value.isoformat()}|{getattr(value, 'tz', None)}".encode()))
-    elif value is pd.NA:
-        sink(_head("pandas-na"))
-    elif value is pd.NaT:
-        sink(_head("pandas-nat"))
+def _write_container(value: Any, out: Writer) -> bool:
+    """Write a container of Python's own; return False for any other value."""
+    cls = type(value)
+    if cls in (list, tuple, deque):
+        out.put(cls.__name__, _size(len(value)))
+        for i, item in enumerate(value):
+            out.put_value(item, f"[{i}]")
+    elif cls in (dict, Counter):
+        out.put_unordered(cls.__name__, _iter_dict(value))
+    elif cls is OrderedDict:
+        out.put("OrderedDict", _size(len(value)))
+        for place, pair in _iter_dict(value):
+            for part in pair:
+                out.put_value(part, place)
+    elif cls is defaultdict:
+        out.put("defaultdict")
+        out.put_value(getattr(value.default_factory, "__qualname__", None))
+        out.put_unordered("dict", _iter_dict(value))
+    elif cls is slice:
+        out.put("slice")
+        for part in (value.start, value.stop, value.step):
+            out.put_value(part)
+    elif cls in (set, frozenset):
+        out.put_unordered(cls.__name__, (("{...}", (item,)) for item in value))
     else:
         return False
     return True
 
 
-def _encode_xgboost(value: Any, sink: Sink, where: str, parents: tuple[int, ...]) -> bool:
-    booster = value if hasattr(value, "save_raw") else getattr(value, "_Booster", None)
-    sink(_bytes("xgboost", f"{type(value).__module__}.{type(value).__qualname__}".encode()))
-    if hasattr(value, "get_params"):
-        _encode(value.get_params(deep=False), sink, f"{where}.get_params()", parents)
-    sink(_head("unfitted") if booster is None else _bytes("booster", bytes(booster.save_raw("ubj"))))
-    return True
+def _iter_dict(value: dict[Any, Any]) -> Iterator[tuple[str, tuple[Any, Any]]]:
+    for key, item in value.items():
+        yield (f"[{key!r}]" if isinstance(key, (str, int)) else "[...]"), (key, item)
 
 
-def _encode_state(value: Any, sink: Sink, where: str, parents: tuple[int, ...]) -> bool:
-    """Encode an object of scikit-learn, numpy or scipy by its class and its state, taken apart by its own rules."""
-    sink(_bytes("object", f"{type(value).__module__}.{type(value).__qualname__}".encode()))
-    if hasattr(value, "get_params") and hasattr(value, "__dict__"):
-        state = {k: v for k, v in vars(value).items() if k not in ("_repr_html_",)}
-        _encode(state, sink, where, parents)
-        return True
-    try:
-        reduced = value.__reduce_ex__(4)
-    except TypeError as error:
-        raise UnstableValueError(f"{where}: {error}") from None
-    if isinstance(reduced, str):
-        sink(_bytes("global", reduced.encode()))
-        return True
-    for part in reduced[1:3]:
-        _encode(part, sink, where, parents)
-    return True
+def _write_library(value: Any, out: Writer) -> bool:
+    """Write a value of a package that is known here; return False for any other.
+
+    A class of the user's that is derived from one of theirs is written as theirs, under its own name.
+    """
+    if isinstance(value, type) or (callable(value) and hasattr(value, "__qualname__")):
+        # Classes and functions: parts of the state of estimators.
+        bases = [str(getattr(value, "__module__", ""))]
+        if bases[0] == "builtins" and isinstance(value, type):
+            out.put("class", f"builtins.{value.__qualname__}")
+            return True
+    else:
+        bases = [base.__module__ for base in type(value).__mro__]
+    tops = [top for base in bases if (top := base.partition(".")[0]) in _LIBRARIES]
+    for top in dict.fromkeys(tops):
+        module, name = _LIBRARIES[top]
+        if getattr(importlib.import_module(module), name)(value, out):
+            return True
+    return False
+
+
+def _encode_simple(value: Any) -> bytes | None:
+    """Return the encoding of a scalar, or None where the value is not one."""
+    kind = _SIMPLE.get(type(value))
+    if kind is not None:
+        return kind(value)
+    if isinstance(value, PurePath):
+        return _make("path", value.as_posix())
+    return None
+
+
+def encode_float(value: float) -> bytes:
+    """Return eight bytes; all NaNs are one."""
+    return b"nan\x00\x00\x00\x00\x00" if math.isnan(value) else struct.pack("<d", value)
+
+
+def _encode_int(value: int) -> bytes:
+    size = (value.bit_length() + 8) // 8
+    return _make("int", value.to_bytes(size, "little", signed=True))
+
+
+def _encode_time(value: datetime | time) -> bytes:
+    if value.tzinfo is None:
+        return _make(type(value).__name__, value.isoformat())
+    return _make(type(value).__name__, value.isoformat(), str(value.tzinfo), str(value.fold))
+
+
+def _encode_decimal(value: Decimal) -> bytes:
+    # Not its text, which depends on the context of the thread.
+    sign, digits, exponent = value.as_tuple()
+    return _make("decimal", str(sign), "".join(map(str, digits)), str(exponent))
+
+
+_SIMPLE: dict[type, Callable[[Any], bytes]] = {
+    type(None): lambda _: b"none\x00",
+    bool: lambda v: b"true\x00" if v else b"false\x00",
+    int: _encode_int,
+    float: lambda v: b"float\x00" + encode_float(v),
+    complex: lambda v: b"complex\x00" + encode_float(v.real) + encode_float(v.imag),
+    str: lambda v: _make("str", v),
+    bytes: lambda v: _make("bytes", v),
+    bytearray: lambda v: _make("bytearray", bytes(v)),
+    datetime: _encode_time,
+    date: lambda v: _make("date", v.isoformat()),
+    time: _encode_time,
+    timedelta: lambda v: b"timedelta\x00" + struct.pack("<qqq", v.days, v.seconds, v.microseconds),
+    Decimal: _encode_decimal,
+    Fraction: lambda v: _make("fraction", str(v.numerator), str(v.denominator)),
+    UUID: lambda v: _make("uuid", v.bytes),
+    range: lambda v: _make("range", str(v.start), str(v.stop), str(v.step)),
+    re.Pattern: lambda v: _make("pattern", type(v.pattern).__name__, v.pattern, str(v.flags)),
+    type(...): lambda _: b"ellipsis\x00",
+}

@@ -8,20 +8,60 @@ from collections.abc import Iterator
 from typing import Any
 
 import blake3
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as t
 
+from flowlearner.canonical import Writer
 from flowlearner.errors import InputError, UnstableValueError
 
 KIND = b"flowlearner-table/1\n"
-THREADED_BYTES = 1 << 20
+_BLOCK = 1 << 20
 # What pandas makes of an Arrow type without further word; only other dtypes are part of the content.
 _PLAIN_DTYPES = {
     "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64",
     "bool", "object", "str", "string", "category", "datetime64[ns]", "datetime64[us]", "datetime64[ms]",
     "datetime64[s]", "timedelta64[ns]", "timedelta64[us]", "timedelta64[ms]", "timedelta64[s]",
 }  # fmt: skip
+
+
+def encode_tabular(value: Any, out: Writer) -> bool:
+    """Write a table, column, index or scalar of pandas or Arrow."""
+    import pandas as pd
+
+    if isinstance(value, (pd.DataFrame, pa.Table, pa.RecordBatch)):
+        table = value if isinstance(value, pa.Table) else _to_table(value)
+        out.put("table", bytes.fromhex(table_digest(table)))
+    elif isinstance(value, pd.Series):
+        out.put("series")
+        out.put_value(value.name, ".name")
+        out.put("data", _digest_frame(value.to_frame(name="value")))
+    elif isinstance(value, pd.Index):
+        out.put("index")
+        out.put_value(list(value.names), ".names")
+        levels = {f"level {i}": value.get_level_values(i) for i in range(value.nlevels)}
+        frame = pd.DataFrame(levels)
+        out.put("data", _digest_frame(frame))
+    elif isinstance(value, (pd.Categorical, pd.api.extensions.ExtensionArray)):
+        out.put("array", _digest_frame(pd.DataFrame({"value": value})))
+    elif isinstance(value, (pa.Array, pa.ChunkedArray)):
+        out.put("arrow", bytes.fromhex(table_digest(pa.table({"value": value}))))
+    elif isinstance(value, (pd.Timestamp, pd.Timedelta)):
+        out.put(type(value).__name__, value.isoformat(), str(getattr(value, "tz", None)))
+    elif value is pd.NA or value is pd.NaT:
+        out.put("missing", "NA" if value is pd.NA else "NaT")
+    else:
+        return False
+    return True
+
+
+def _to_table(value: Any) -> pa.Table:
+    return pa.Table.from_batches([value]) if isinstance(value, pa.RecordBatch) else frame_to_arrow(value)
+
+
+def _digest_frame(frame: Any) -> bytes:
+    return bytes.fromhex(table_digest(frame_to_arrow(frame)))
 
 
 def frame_to_arrow(frame: Any) -> pa.Table:
@@ -31,7 +71,9 @@ def frame_to_arrow(frame: Any) -> pa.Table:
         InputError: a column's name repeats, or a column mixes types that no table stores.
     """
     columns = list(frame.columns)
-    repeated = sorted({str(c) for c in columns if columns.count(c) > 1}) if len(set(columns)) < len(columns) else []
+    repeated = (
+        sorted({str(c) for c in columns if columns.count(c) > 1}) if len(set(columns)) < len(columns) else []
+    )
     if repeated:
         raise InputError(f"the table has more than one column named {', '.join(repeated)}; rename them")
     try:
@@ -44,18 +86,23 @@ def frame_to_arrow(frame: Any) -> pa.Table:
 def table_digest(table: pa.Table) -> str:
     """Return the blake3 of a table's content: column names, types, values, and a non-default pandas index.
 
-    Independent of chunking, slicing, `string` or `large_string`, and of what lies under nulls.
+    Independent of chunking, slicing, `string`, `large_string` or `string_view`, of what lies under nulls and
+    of the bits of NaNs. Of a categorical column the categories count, in their order. Nothing of the size of
+    the table is copied, at most a column at a time.
     """
     hasher = blake3.blake3(max_threads=blake3.blake3.AUTO)
     hasher.update(KIND)
     hasher.update(struct.pack("<QQ", table.num_rows, table.num_columns))
-    extra = json.dumps(_pandas_extra(table), sort_keys=True).encode()
-    hasher.update(struct.pack("<Q", len(extra)) + extra)
+    _update_text_part(hasher, json.dumps(_pandas_extra(table), sort_keys=True))
     for field, column in zip(table.schema, table.columns, strict=True):
-        name = field.name.encode()
-        hasher.update(struct.pack("<Q", len(name)) + name)
+        _update_text_part(hasher, field.name)
         _update_column(hasher, column)
     return hasher.hexdigest()
+
+
+def _update_text_part(hasher: blake3.blake3, text: str) -> None:
+    data = text.encode()
+    hasher.update(struct.pack("<Q", len(data)) + data)
 
 
 def _pandas_extra(table: pa.Table) -> dict[str, Any]:
@@ -64,9 +111,8 @@ def _pandas_extra(table: pa.Table) -> dict[str, Any]:
         return {}
     meta = json.loads(raw)
     extra: dict[str, Any] = {}
-    index = [_index_text(i) for i in meta.get("index_columns", [])]
-    default = [f"range:None:0:{table.num_rows}:1"]
-    if index and index != default:
+    index = [_index_text(i) for i in meta.get("index_columns", []) if _is_index(i, table.num_rows)]
+    if index:
         extra["index"] = index
     dtypes = {
         c["field_name"]: c["numpy_type"]
@@ -78,10 +124,21 @@ def _pandas_extra(table: pa.Table) -> dict[str, Any]:
     names = [(c.get("name"), c.get("pandas_type")) for c in meta.get("column_indexes", [])]
     if any(name is not None or kind not in ("unicode", "string", "empty") for name, kind in names):
         extra["names"] = names
-    renamed = {c["field_name"]: c["name"] for c in meta.get("columns", []) if c.get("name") != c.get("field_name")}
+    renamed = {
+        c["field_name"]: c["name"] for c in meta.get("columns", []) if c.get("name") != c.get("field_name")
+    }
     if renamed:
         extra["renamed"] = renamed
     return extra
+
+
+def _is_index(item: Any, rows: int) -> bool:
+    """Tell whether pandas would make an index of it: not the default one, nor one from before a slice."""
+    if not isinstance(item, dict):
+        return True
+    length = len(range(item["start"], item["stop"], item["step"]))
+    default = item["name"] is None and item["start"] == 0 and item["step"] == 1
+    return length == rows and not default
 
 
 def _index_text(item: Any) -> str:
@@ -91,74 +148,125 @@ def _index_text(item: Any) -> str:
 
 
 def _update_column(hasher: blake3.blake3, column: pa.ChunkedArray) -> None:
+    """Add a column: its kind, its length, which values are null, and the others."""
     kind = column.type
+    plain = _find_plain_type(kind)
+    if plain is not None:
+        column = column.cast(plain)
+        kind = plain
+    if t.is_run_end_encoded(kind):
+        column = pa.chunked_array([pc.run_end_decode(c) for c in column.chunks], type=kind.value_type)
+        _update_column(hasher, column)
+        return
     if t.is_dictionary(kind):
         _update_dictionary(hasher, column)
         return
-    hasher.update(str(_canonical_type(kind)).encode() + b"\x00")
-    if column.null_count:
-        hasher.update(b"nulls\x00")
-        _update_bits(hasher, pc.is_valid(column))
-    if t.is_string(kind) or t.is_binary(kind) or t.is_large_string(kind) or t.is_large_binary(kind):
-        _update_text(hasher, column)
-    elif t.is_boolean(kind):
-        _update_bits(hasher, column.fill_null(False) if column.null_count else column)
-    elif t.is_null(kind):
+    if isinstance(kind, pa.BaseExtensionType):
+        serialize = getattr(kind, "__arrow_ext_serialize__", None)
+        _update_text_part(hasher, f"extension:{kind.extension_name}")
+        _update_text_part(hasher, serialize().hex() if serialize else str(kind))
+        _update_column(hasher, pa.chunked_array([c.storage for c in column.chunks], type=kind.storage_type))
         return
-    elif t.is_primitive(kind) or t.is_decimal(kind) or t.is_fixed_size_binary(kind):
-        _update_fixed(hasher, column)
-    elif t.is_list(kind) or t.is_large_list(kind):
-        lengths = pc.fill_null(pc.list_value_length(column), 0).cast(pa.int64())
-        _update_fixed(hasher, lengths)
-        _update_column(hasher, pa.chunked_array([pc.list_flatten(column)]) if column.num_chunks < 2 else pc.list_flatten(column))
+    _update_text_part(hasher, _name_type(kind))
+    hasher.update(struct.pack("<Q", len(column)))
+    hasher.update(b"\x01" if column.null_count else b"\x00")
+    if t.is_null(kind):
+        return
+    if column.null_count:
+        _update_bits(hasher, pc.is_valid(column))
+    if t.is_boolean(kind):
+        _update_bits(hasher, column.fill_null(False) if column.null_count else column)
+    elif _is_text(kind):
+        _update_text(hasher, column)
+    elif _is_list(kind) or t.is_fixed_size_list(kind):
+        _update_fixed(hasher, pc.fill_null(pc.list_value_length(column), 0).cast(pa.int64()))
+        # Of the lists that are not null.
+        items = [chunk.flatten() for chunk in column.chunks]
+        _update_column(hasher, pa.chunked_array(items, type=kind.value_type))
     elif t.is_struct(kind):
         for i, field in enumerate(kind):
-            hasher.update(field.name.encode() + b"\x00")
-            _update_column(hasher, pc.struct_field(column, [i]))
+            _update_text_part(hasher, field.name)
+            # With the parent's nulls, so that what lies under them does not count.
+            children = [chunk.flatten()[i] for chunk in column.chunks]
+            _update_column(hasher, pa.chunked_array(children, type=field.type))
     else:
-        raise UnstableValueError(f"a column of Arrow type {kind} has no stable encoding; cast it")
+        _update_fixed(hasher, column)
 
 
-def _canonical_type(kind: pa.DataType) -> pa.DataType:
-    if t.is_string(kind):
+def _find_plain_type(kind: pa.DataType) -> pa.DataType | None:
+    """Return the type that a type is another layout of, or None where it is not."""
+    if t.is_string_view(kind):
         return pa.large_string()
-    return pa.large_binary() if t.is_binary(kind) else kind
+    if t.is_binary_view(kind):
+        return pa.large_binary()
+    if t.is_map(kind):
+        return pa.list_(pa.struct([pa.field("key", kind.key_type), pa.field("value", kind.item_type)]))
+    return None
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(t.is_string(kind) or t.is_large_string(kind) or t.is_binary(kind) or t.is_large_binary(kind))
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(
+        t.is_list(kind) or t.is_large_list(kind) or t.is_list_view(kind) or t.is_large_list_view(kind)
+    )
+
+
+def _name_type(kind: pa.DataType) -> str:
+    """Return the name of a type without its parts, which name themselves, and without the offsets' width."""
+    if _is_list(kind):
+        return "list"
+    if t.is_fixed_size_list(kind):
+        return f"list of {kind.list_size}"
+    if t.is_struct(kind):
+        return f"struct of {kind.num_fields}"
+    if _is_text(kind):
+        return "string" if t.is_string(kind) or t.is_large_string(kind) else "binary"
+    if t.is_union(kind):
+        raise UnstableValueError(f"a column of Arrow type {kind} has no stable encoding; cast it")
+    return str(kind)
 
 
 def _update_dictionary(hasher: blake3.blake3, column: pa.ChunkedArray) -> None:
     column = column.unify_dictionaries()
-    hasher.update(b"dictionary:" + (b"ordered" if column.type.ordered else b"unordered") + b"\x00")
-    if column.num_chunks:
-        categories = pa.chunked_array([column.chunk(0).dictionary])
-    else:
-        categories = pa.chunked_array([], type=column.type.value_type)
-    hasher.update(struct.pack("<Q", len(categories)))
-    _update_column(hasher, categories)
+    _update_text_part(hasher, "dictionary:ordered" if column.type.ordered else "dictionary")
+    categories = [column.chunk(0).dictionary] if column.num_chunks else []
+    _update_column(hasher, pa.chunked_array(categories, type=column.type.value_type))
     codes = [chunk.indices.cast(pa.int32()) for chunk in column.chunks]
     _update_column(hasher, pa.chunked_array(codes, type=pa.int32()))
 
 
 def _chunks(column: pa.ChunkedArray) -> Iterator[pa.Array]:
-    return (chunk for chunk in column.chunks if len(chunk))
+    """Yield pieces of a column, small enough that a changed copy of one costs little."""
+    for chunk in column.chunks:
+        for start in range(0, len(chunk), _BLOCK):
+            yield chunk.slice(start, _BLOCK)
 
 
 def _update_fixed(hasher: blake3.blake3, column: pa.ChunkedArray) -> None:
     width = column.type.bit_width // 8
+    floats = np.dtype(f"<f{width}") if t.is_floating(column.type) else None
     for chunk in _chunks(column):
+        data = memoryview(chunk.buffers()[1])[chunk.offset * width : (chunk.offset + len(chunk)) * width]
+        if not chunk.null_count and floats is None:
+            hasher.update(data)
+            continue
+        values = np.frombuffer(data, floats or np.uint8)
+        if floats is not None and _has_nan(values):
+            values = np.where(np.isnan(values), np.array(np.nan, floats), values)
         if chunk.null_count:
-            chunk = _zero_nulls(chunk)
-        data = chunk.buffers()[1]
-        start = chunk.offset * width
-        hasher.update(memoryview(data)[start : start + len(chunk) * width])
+            valid = pc.is_valid(chunk).to_numpy(zero_copy_only=False)
+            cells = values.view(np.uint8).reshape(len(chunk), width).copy()
+            cells[~valid] = 0
+            values = cells
+        hasher.update(values.reshape(-1).view(np.uint8).data)
 
 
-def _zero_nulls(chunk: pa.Array) -> pa.Array:
-    kind = chunk.type
-    if t.is_decimal(kind) or t.is_fixed_size_binary(kind):
-        zero: Any = b"\x00" * (kind.bit_width // 8) if t.is_fixed_size_binary(kind) and not t.is_decimal(kind) else 0
-        return pc.fill_null(chunk, pa.scalar(zero, kind))
-    storage = {8: pa.int8(), 16: pa.int16(), 32: pa.int32(), 64: pa.int64()}[kind.bit_width]
-    return pc.fill_null(chunk.view(storage), 0)
+def _has_nan(values: Any) -> bool:
+    with np.errstate(invalid="ignore"):
+        return bool(np.isnan(values.max()))
 
 
 def _update_bits(hasher: blake3.blake3, column: pa.ChunkedArray) -> None:
@@ -168,14 +276,19 @@ def _update_bits(hasher: blake3.blake3, column: pa.ChunkedArray) -> None:
 
 
 def _update_text(hasher: blake3.blake3, column: pa.ChunkedArray) -> None:
-    lengths = pc.fill_null(pc.binary_length(column), 0).cast(pa.int64())
-    _update_fixed(hasher, lengths)
     for chunk in _chunks(column):
-        if chunk.null_count:
-            chunk = pc.fill_null(chunk, pa.scalar("" if "string" in str(chunk.type) else b"", chunk.type))
+        lengths = pc.fill_null(pc.binary_length(chunk), 0).cast(pa.int64())
+        _update_fixed(hasher, pa.chunked_array([lengths]))
+    for chunk in _chunks(column):
         wide = t.is_large_string(chunk.type) or t.is_large_binary(chunk.type)
-        offsets = memoryview(chunk.buffers()[1]).cast("q" if wide else "i")
+        offsets = np.frombuffer(chunk.buffers()[1], np.int64 if wide else np.int32)
         begin, end = offsets[chunk.offset], offsets[chunk.offset + len(chunk)]
+        if chunk.null_count and end - begin != (pc.sum(pc.binary_length(chunk)).as_py() or 0):
+            # Something lies under the nulls.
+            chunk = chunk.drop_null()
+            chunk = pa.concat_arrays([chunk])
+            offsets = np.frombuffer(chunk.buffers()[1], np.int64 if wide else np.int32)
+            begin, end = offsets[chunk.offset], offsets[chunk.offset + len(chunk)]
         data = chunk.buffers()[2]
         if data is not None and end > begin:
             hasher.update(memoryview(data)[begin:end])
