@@ -87,7 +87,13 @@ def _encode(codec: str, table: pa.Table, type_name: str) -> Encoded:
 
     def write(sink: BinaryIO) -> None:
         with pa.ipc.new_file(sink, table.schema) as writer:
-            writer.write_table(table)
+            if table.num_rows:
+                # A file holds one dictionary for each column; Parquet gives one for each row group.
+                writer.write_table(table.unify_dictionaries())
+            else:
+                # Without a batch, the categories of a column without rows would be lost.
+                columns = [c.chunk(0) if c.num_chunks else pa.array([], c.type) for c in table.columns]
+                writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=table.schema))
 
     return Encoded(
         hash=digest_parts(codec, table_digest(table), mark),
