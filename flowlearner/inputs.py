@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -104,7 +105,11 @@ class InputResolver:
 
     def _resolve_file(self, param: Param, text: str) -> Artifact:
         with _local_copy(param.name, text) as path:
-            return self._store.put_file(path, limit_bytes=self._file_limit_bytes)
+            if self._dry:
+                return self._keep(choose_codec(param.type.hint, path).encode(path, param.type.hint))
+            # A download has no place of its own where it could stay by reference.
+            limit = sys.maxsize if "://" in text else self._file_limit_bytes
+            return self._store.put_file(path, limit_bytes=limit)
 
     def _resolve_table(self, param: Param, text: str) -> Artifact:
         with _local_copy(param.name, text) as path:
@@ -139,11 +144,15 @@ class InputResolver:
         known = self._catalog.find_file_hash(key, *before)
         if known:
             return known
-        digest = blake3.blake3(max_threads=blake3.blake3.AUTO).update_mmap(path).hexdigest()
+        digest = hash_bytes(path)
         settled = time.time_ns() - max(before[1], before[2]) > SETTLED_NS
         if settled and not self._dry and _stat(path, where) == before:
             self._catalog.remember_file_hash(key, *before, digest)
         return digest
+
+
+def hash_bytes(path: Path) -> str:
+    return blake3.blake3(max_threads=blake3.blake3.AUTO).update_mmap(path).hexdigest()
 
 
 def _stat(path: Path, where: str) -> _Stat:

@@ -1,0 +1,16 @@
+"""Owns what tests of the engine share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.engine.calls import counted
+
+
+@pytest.fixture
+def calls() -> Iterator[list[str]]:
+    """Names of the operators that were called in this process, in order (see `calls.called`)."""
+    with counted([]) as names:
+        yield names
