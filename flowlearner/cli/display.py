@@ -126,9 +126,7 @@ class RunDisplay(RunListener):
 
     def node_changed(self, event: NodeEvent) -> None:
         with self._lock:
-            row = self._rows.setdefault(
-                event.node, _Row(event.node, event.operator, len(self._rows))
-            )
+            row = self._rows.setdefault(event.node, _Row(event.node, event.operator, len(self._rows)))
             row.take(event)
             line = None if self._wants_live else self._describe(row)
         if line is not None:
@@ -139,7 +137,9 @@ class RunDisplay(RunListener):
         level = "" if line.level in ("PRINT", "INFO") else f"{line.level} "
         style = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}.get(line.level, "")
         message = clean(line.message)
-        text = Text.assemble((f"{name} │ " if not self._is_ascii else f"{name} | ", "dim"), (level, style), message)
+        text = Text.assemble(
+            (f"{name} │ " if not self._is_ascii else f"{name} | ", "dim"), (level, style), message
+        )
         self._print(text)
 
     def run_finished(self, run_id: str, status: Status) -> None:

@@ -47,10 +47,10 @@ class LazyGroup(TyperGroup):
 
     _listing = False
 
-    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the signature of the base
+    def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - the signature of the base
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in COMMANDS:
             return None
         module, attribute, panel, text = COMMANDS[cmd_name]
@@ -92,7 +92,7 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
-    version: bool = typer.Option(  # noqa: ARG001 - the callback does the work
+    version: bool = typer.Option(
         False, "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
     ),
 ) -> None:
@@ -175,7 +175,13 @@ def _find_details(error: FlowLearnerError) -> dict[str, Any] | None:
         return None
     return {
         "problems": [
-            {"kind": p.kind, "workflow": p.workflow, "node": p.node, "location": p.location, "message": p.message}
+            {
+                "kind": p.kind,
+                "workflow": p.workflow,
+                "node": p.node,
+                "location": p.location,
+                "message": p.message,
+            }
             for p in problems
         ]
     }

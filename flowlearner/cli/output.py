@@ -44,7 +44,7 @@ def reserved_stdout() -> Iterator[None]:
             copy = os.dup(1)
             os.dup2(2, 1)
             stack.callback(os.dup2, copy, 1)
-            _sink.target = stack.enter_context(open(os.dup(copy), "w", encoding="utf-8"))  # noqa: SIM115
+            _sink.target = stack.enter_context(open(os.dup(copy), "w", encoding="utf-8"))
         else:
             _sink.target = before
         sys.stdout = sys.stderr

@@ -1,4 +1,4 @@
-"""Workflow parameters on the command line: `--max-depth 4` beside the command's own options, and their help."""
+"""Workflow parameters on the command line: `--max-depth 4` beside the command's options, and their help."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def split_args(
         takes_value: the command's own options, and whether each has a value.
 
     Returns:
-        the arguments that are left, the unknown options with their values, and the first argument that is none.
+        the arguments that are left, the unknown options with their values, and the first non-argument.
     """
     rest: list[str] = []
     given: list[tuple[str, str | None]] = []
@@ -218,7 +218,8 @@ def print_parameters(workflow: Definition, options: set[str]) -> None:
         verb = "is" if len(hidden) == 1 else "are"
         console.print(
             Text(
-                f"{shorten(hidden)} {verb} given by -p only: the command has {count_of(len(hidden), 'option')} "
+                f"{shorten(hidden)} {verb} given by -p only: "
+                f"the command has {count_of(len(hidden), 'option')} "
                 f"of {'that name' if len(hidden) == 1 else 'those names'}.",
                 style="dim",
             )

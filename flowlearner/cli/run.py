@@ -44,7 +44,11 @@ Target = Annotated[
 Assignments = Annotated[
     list[str] | None,
     typer.Option(
-        "--param", "-p", metavar="NAME=VALUE", help="Set a parameter; --NAME VALUE does too.", show_default=False
+        "--param",
+        "-p",
+        metavar="NAME=VALUE",
+        help="Set a parameter; --NAME VALUE does too.",
+        show_default=False,
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -58,11 +62,8 @@ _SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 def _make_app(command: Any, name: str, summary: str, panel: str = "Run") -> typer.Typer:
     made = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    cls = {"cls": WorkflowCommand} if name != "demo" else {}
-    epilog = None if name == "demo" else EPILOG
-    made.command(
-        name, help=summary, context_settings=_SETTINGS, rich_help_panel=panel, epilog=epilog, **cls
-    )(command)
+    options: dict[str, Any] = {} if name == "demo" else {"cls": WorkflowCommand, "epilog": EPILOG}
+    made.command(name, help=summary, context_settings=_SETTINGS, rich_help_panel=panel, **options)(command)
     return made
 
 
@@ -87,14 +88,17 @@ def _run(
     param: Assignments = None,
     experiment: Annotated[
         str | None,
-        typer.Option("--experiment", metavar="NAME", help="Group that the run belongs to.", show_default=False),
+        typer.Option(
+            "--experiment", metavar="NAME", help="Group that the run belongs to.", show_default=False
+        ),
     ] = None,
     tag: Annotated[
         list[str] | None,
         typer.Option("--tag", metavar="NAME=VALUE", help="Tag the run; may be repeated.", show_default=False),
     ] = None,
     note: Annotated[
-        str | None, typer.Option("--note", metavar="TEXT", help="Free text about the run.", show_default=False)
+        str | None,
+        typer.Option("--note", metavar="TEXT", help="Free text about the run.", show_default=False),
     ] = None,
     executor: Executor = None,
     run_seed: Annotated[
@@ -105,7 +109,10 @@ def _run(
     refresh: Annotated[
         list[str] | None,
         typer.Option(
-            "--refresh", metavar="NODE", help="Run this node in any case; may be repeated.", show_default=False
+            "--refresh",
+            metavar="NODE",
+            help="Run this node in any case; may be repeated.",
+            show_default=False,
         ),
     ] = None,
     plan: Annotated[
@@ -166,7 +173,9 @@ def read_assignments(texts: Sequence[str], option: str) -> dict[str, str]:
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name.strip():
-            raise UsageError(f"{option} {text}: expected NAME=VALUE, for example {option} team=ops".replace("  ", " "))
+            raise UsageError(
+                f"{option} {text}: expected NAME=VALUE, for example {option} team=ops".replace("  ", " ")
+            )
         found[name.strip()] = value
     return found
 
@@ -212,7 +221,8 @@ def print_graph(graph: Graph) -> None:
     console.print(
         Text.assemble(
             (clean_line(graph.workflow), "bold"),
-            f" compiles: {count_of(len(graph.nodes), 'node')}, {count_of(len(graph.interface.params), 'parameter')}, "
+            f" compiles: {count_of(len(graph.nodes), 'node')}, "
+            f"{count_of(len(graph.interface.params), 'parameter')}, "
             f"{count_of(len(graph.outputs), 'output')}",
         )
     )
@@ -226,11 +236,13 @@ def print_graph(graph: Graph) -> None:
         console.print()
         console.print(Text(title, style="bold"))
         table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-        table.add_column(no_wrap=True, style="cyan", overflow="ellipsis", max_width=max(20, console.width // 2))
+        table.add_column(
+            no_wrap=True, style="cyan", overflow="ellipsis", max_width=max(20, console.width // 2)
+        )
         table.add_column(overflow="fold")
         for name, text in rows:
             table.add_row(Text(name), text)
-        console.print(Padding(table, (0, 0, 0, 2)))
+        console.print(Padding(table, (0, 0, 0, 2), expand=False))
 
 
 def _describe_param(param: Any) -> tuple[str, Text]:
@@ -277,7 +289,7 @@ def _describe_node(graph: Graph, node: Node) -> tuple[str, Text]:
 
 
 def _is_default(node: Node, name: str, binding: Binding) -> bool:
-    """Tell whether an input is bound to its parameter's own default, which says nothing about the workflow."""
+    """Tell whether an input has its parameter's own default, which says nothing about the workflow."""
     if isinstance(binding, RunSeed):
         return False
     default = node.operator.interface.by_name[name].default
@@ -305,7 +317,11 @@ def show_binding(graph: Graph, binding: Binding) -> str:
     if isinstance(binding, Collection):
         parts = [show_binding(graph, b) for b in binding.items]
         if binding.make is dict:
-            return "{" + ", ".join(f"{clean_line(k)}: {p}" for k, p in zip(binding.keys, parts, strict=True)) + "}"
+            return (
+                "{"
+                + ", ".join(f"{clean_line(k)}: {p}" for k, p in zip(binding.keys, parts, strict=True))
+                + "}"
+            )
         return f"[{', '.join(parts)}]" if binding.make is list else f"({', '.join(parts)})"
     value = getattr(binding.value, "name", binding.value)
     return repr(show_value(value)) if isinstance(value, str) else show_value(value)
@@ -339,7 +355,9 @@ def print_plan(workflow: str, rows: Sequence[PlanRow], as_json: bool) -> None:
     for row in rows:
         why = f"from run {row.cached_from[:SHORT_ID]}" if row.cached_from else clean_line(row.reason)
         table.add_row(
-            Text(clean_line(row.node)), Text(row.action, style=styles.get(row.action, "")), Text(why, style="dim")
+            Text(clean_line(row.node)),
+            Text(row.action, style=styles.get(row.action, "")),
+            Text(why, style="dim"),
         )
     counts = [f"{sum(r.action == a for r in rows)} {word}" for a, word in (("hit", "hit"), ("run", "to run"))]
     open_count = sum(r.action == "unknown" for r in rows)
@@ -347,4 +365,4 @@ def print_plan(workflow: str, rows: Sequence[PlanRow], as_json: bool) -> None:
         counts.append(f"{open_count} unknown until then")
     console.print(Text.assemble((clean_line(workflow), "bold"), f": {', '.join(counts)}; nothing was run"))
     console.print()
-    console.print(Padding(table, (0, 0, 0, 2)))
+    console.print(Padding(table, (0, 0, 0, 2), expand=False))

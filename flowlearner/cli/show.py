@@ -124,13 +124,13 @@ def print_outputs(console: Console, run: Run, artifacts: Mapping[str, Artifact])
         table = _make_pairs(console)
         for name, output in plain.items():
             table.add_row(Text(clean_line(name)), describe_output(output, artifacts.get(output.hash)))
-        console.print(Padding(table, (0, 0, 0, 2)))
+        console.print(Padding(table, (0, 0, 0, 2), expand=False))
     if run.metrics:
         _print_heading(console, "Metrics")
         table = _make_pairs(console)
         for name, value in run.metrics.items():
             table.add_row(Text(clean_line(name)), Text(show_number(value), style="bold"))
-        console.print(Padding(table, (0, 0, 0, 2)))
+        console.print(Padding(table, (0, 0, 0, 2), expand=False))
 
 
 def _make_pairs(console: Console) -> Table:
@@ -218,7 +218,7 @@ def print_run(console: Console, run: Run, artifacts: Mapping[str, Artifact]) -> 
         table = _make_pairs(console)
         for name, value in run.params.items():
             table.add_row(Text(clean_line(name)), Text(show_value(value, 200)))
-        console.print(Padding(table, (0, 0, 0, 2)))
+        console.print(Padding(table, (0, 0, 0, 2), expand=False))
     if run.nodes:
         _print_heading(console, "Nodes")
         _print_nodes(console, run.nodes)
@@ -262,7 +262,8 @@ def _describe_prefect(run: Run) -> str:
     record = run.record
     if not record.prefect_flow_run_id or not record.prefect_api_url:
         return ""
-    return f"{clean_line(record.prefect_api_url).removesuffix('/api')}/runs/flow-run/{record.prefect_flow_run_id}"
+    pages = clean_line(record.prefect_api_url).removesuffix("/api")
+    return f"{pages}/runs/flow-run/{record.prefect_flow_run_id}"
 
 
 def _print_nodes(console: Console, nodes: Sequence[NodeRun]) -> None:
@@ -278,13 +279,13 @@ def _print_nodes(console: Console, nodes: Sequence[NodeRun]) -> None:
             show_node_time(node),
             describe_node(node),
         )
-    console.print(Padding(table, (0, 0, 0, 1)))
+    console.print(Padding(table, (0, 0, 0, 1), expand=False))
     if len(nodes) > NODES_SHOWN:
         console.print(Text(f"  … {len(nodes) - NODES_SHOWN} more; --json shows all", style="dim"))
 
 
 def describe_node(node: NodeRun) -> Text:
-    """Return what is worth knowing of a node besides its time: why it ran, whence its result came, its error."""
+    """Return what is worth knowing of a node besides its time: why it ran or whence it came, its error."""
     notes: list[str] = []
     if node.operator != node.name and not node.name.startswith(node.operator):
         notes.append(clean_line(node.operator))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flowlearner.client.client import Client, GarbageReport
-from flowlearner.client.comparison import Comparison
+from flowlearner.client.comparison import Comparison, Row
 from flowlearner.client.run import Outputs, Run
 
-__all__ = ["Client", "Comparison", "GarbageReport", "Outputs", "Run"]
+__all__ = ["Client", "Comparison", "GarbageReport", "Outputs", "Row", "Run"]

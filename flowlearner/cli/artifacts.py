@@ -1,0 +1,170 @@
+"""The commands about stored values: artifacts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from flowlearner.cli.output import emit, get_out
+from flowlearner.cli.show import describe_artifact, make_table, print_facts, print_heading
+from flowlearner.cli.text import SHORT_ID, clean, clean_line, shorten_line, show_number, show_size
+from flowlearner.client import Client
+from flowlearner.client.run import to_plain
+from flowlearner.errors import UsageError
+from flowlearner.records import Artifact, ArtifactUse
+
+ROWS_SHOWN = 10
+USES_SHOWN = 10
+TEXT_SHOWN = 2000
+_HASH = re.compile(r"[0-9a-f]{6,64}")
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Show stored values and write them to files.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Which = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN.OUTPUT",
+        help="An output of a run (RUN.auc) or of one of its nodes (RUN.train.model), or an artifact's hash.",
+        show_default=False,
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+def _find(client: Client, which: str) -> Artifact:
+    run, dot, output = which.partition(".")
+    if dot:
+        if not run or not output:
+            raise UsageError(f"'{which}': expected RUN.OUTPUT, for example 1f3a.auc, or an artifact's hash")
+        return client.get_artifact(run, output)
+    text = which.removeprefix("artifact:")
+    if not _HASH.fullmatch(text):
+        raise UsageError(f"'{which}': expected RUN.OUTPUT, for example 1f3a.auc, or an artifact's hash")
+    return client.find_artifact(text)
+
+
+@app.command("show")
+def show_artifact(which: Which, json: AsJson = False) -> None:
+    """Show a stored value without loading it: type, size, preview, where it came from and went."""
+    with Client() as client:
+        artifact = _find(client, which)
+        producers = client.find_producers(artifact.hash, USES_SHOWN)
+        consumers = client.find_consumers(artifact.hash, USES_SHOWN)
+    if json:
+        emit(
+            {
+                "hash": artifact.hash,
+                "type": artifact.type,
+                "codec": artifact.codec,
+                "size_bytes": artifact.size_bytes,
+                "checksum": artifact.checksum,
+                "preview": to_plain(artifact.preview),
+                "producers": [_use_json(u) for u in producers],
+                "consumers": [_use_json(u) for u in consumers],
+            }
+        )
+        return
+    console = get_out()
+    facts = [
+        ("Artifact", artifact.hash),
+        ("Value", describe_artifact(artifact)),
+        ("Stored", f"{show_size(artifact.size_bytes)} as {clean_line(artifact.codec)}"),
+        ("Made by", _describe_uses(producers)),
+        ("Used by", _describe_uses(consumers)),
+    ]
+    print_facts(console, facts)
+    _print_preview(console, artifact.preview or {})
+    console.print()
+    console.print(
+        Text(f"Write it to a file: flowlearner artifacts get {clean_line(which)} -o FILE", style="dim")
+    )
+
+
+def _use_json(use: ArtifactUse) -> dict[str, Any]:
+    return {
+        "run_id": use.run_id,
+        "workflow": use.workflow,
+        "node": use.node,
+        "operator": use.operator,
+        "role": use.role,
+        "name": use.name,
+        "cached": use.cached,
+    }
+
+
+def _describe_uses(uses: list[ArtifactUse]) -> str:
+    found = [f"{u.run_id[:SHORT_ID]} {u.node or u.workflow}.{u.name}" for u in uses]
+    more = " ..." if len(uses) == USES_SHOWN else ""
+    return clean_line(", ".join(found) + more) or "-"
+
+
+def _print_preview(console: Console, preview: Mapping[str, Any]) -> None:
+    columns = preview.get("columns")
+    if preview.get("kind") == "table" and isinstance(columns, list):
+        print_heading(console, "Columns")
+        table = make_table(
+            "", "type", "missing", "distinct", "least", "mean", "greatest", right=("missing", "distinct")
+        )
+        for column in columns:
+            cells = [column.get(key) for key in ("type", "nulls", "distinct", "min", "mean", "max")]
+            table.add_row(Text(clean_line(column.get("name", ""))), *(Text(_show_cell(c)) for c in cells))
+        console.print(table)
+        head = preview.get("head") or []
+        names = [str(c.get("name", "")) for c in columns]
+        if head and len(names) <= ROWS_SHOWN:
+            print_heading(console, "First rows")
+            rows = make_table(*(clean_line(n) for n in names))
+            for row in head[:ROWS_SHOWN]:
+                values = [row.get(n) for n in names] if isinstance(row, dict) else list(row)
+                rows.add_row(*(Text(_show_cell(v)) for v in values))
+            console.print(rows)
+        return
+    shown = {k: v for k, v in preview.items() if k not in ("kind", "spec", "png")}
+    if shown:
+        print_heading(console, "Preview")
+        print_facts(console, [(clean_line(k), clean(str(v))[:TEXT_SHOWN]) for k, v in shown.items()])
+
+
+def _show_cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return show_number(value) if isinstance(value, float) else shorten_line(value, 24)
+
+
+@app.command("get")
+def get_artifact(
+    which: Which,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Where to write it; a table by suffix: .parquet .csv .json ...",
+        ),
+    ],
+    json: AsJson = False,
+) -> None:
+    """Write a stored value to a file."""
+    with Client() as client:
+        artifact = _find(client, which)
+        path = client.save_artifact(artifact, output)
+    size = path.stat().st_size
+    if json:
+        emit({"hash": artifact.hash, "type": artifact.type, "path": str(path), "size_bytes": size})
+        return
+    get_out().print(
+        Text(f"Wrote {describe_artifact(artifact)} to {path} ({show_size(size)})."), soft_wrap=True
+    )
