@@ -25,18 +25,32 @@ def step(left: int, right: int) -> int:  # noqa: ARG001 - it waits for both
 
 @flow(task_runner=ThreadPoolTaskRunner(), persist_result=False)
 def grid(salt: int) -> list[int]:
-    """Ten layers of ten nodes."""
+    """Ten layers of ten nodes; Prefect is given futures and waits for them."""
     layer = [start.submit(salt, column) for column in range(WIDTH)]
     for _ in range(LAYERS - 1):
         layer = [step.submit(layer[c], layer[(c + 1) % WIDTH]) for c in range(WIDTH)]
     return [future.result() for future in layer]
 
 
-def make() -> Callable[[], float]:
-    """Rounds of calling the flow, without the heartbeats whose thread would hold up its end by a second."""
+@flow(task_runner=ThreadPoolTaskRunner(), persist_result=False)
+def grid_by_layer(salt: int) -> list[int]:
+    """The same by hand: a layer starts when all of the one before has ended.
+
+    Prefect asks the server for every future that it is given; so this is faster, and it does not see the graph.
+    """
+    layer = [start.submit(salt, column) for column in range(WIDTH)]
+    for _ in range(LAYERS - 1):
+        given = [future.result() for future in layer]
+        layer = [step.submit(given[c], given[(c + 1) % WIDTH]) for c in range(WIDTH)]
+    return [future.result() for future in layer]
+
+
+def make(mode: str) -> Callable[[], float]:
+    """Rounds of a flow ("futures" or "layers"), without the heartbeats that hold up its end by a second."""
+    called = grid if mode == "futures" else grid_by_layer
 
     def run(salt: int) -> list[int]:
         with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-            return grid(salt)
+            return called(salt)
 
     return make_rounds(run, {start.fn.__code__, step.fn.__code__}, cached=False)
