@@ -38,7 +38,7 @@ def test_the_stock_has_every_promised_operator() -> None:
     }
 
 
-@pytest.mark.parametrize(("module", "value"), list_public())
+@pytest.mark.parametrize(("module", "value"), list(list_public()))
 def test_every_example_in_a_docstring_runs(module: Any, value: Any) -> None:
     doc = value.__doc__ or ""
     parsed = doctest.DocTestParser().get_doctest(doc, dict(vars(module)), value.__name__, None, None)
