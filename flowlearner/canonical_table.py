@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.types as t
 
 from flowlearner.canonical import Writer
+from flowlearner.canonical_library import has_nan
 from flowlearner.errors import InputError, UnstableValueError
 
 KIND = b"flowlearner-table/1\n"
@@ -254,7 +255,7 @@ def _update_fixed(hasher: blake3.blake3, column: pa.ChunkedArray) -> None:
             hasher.update(data)
             continue
         values = np.frombuffer(data, floats or np.uint8)
-        if floats is not None and _has_nan(values):
+        if floats is not None and has_nan(values):
             values = np.where(np.isnan(values), np.array(np.nan, floats), values)
         if chunk.null_count:
             valid = pc.is_valid(chunk).to_numpy(zero_copy_only=False)
@@ -262,11 +263,6 @@ def _update_fixed(hasher: blake3.blake3, column: pa.ChunkedArray) -> None:
             cells[~valid] = 0
             values = cells
         hasher.update(values.reshape(-1).view(np.uint8).data)
-
-
-def _has_nan(values: Any) -> bool:
-    with np.errstate(invalid="ignore"):
-        return bool(np.isnan(values.max()))
 
 
 def _update_bits(hasher: blake3.blake3, column: pa.ChunkedArray) -> None:

@@ -8,6 +8,7 @@ import json
 import linecache
 import logging
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -16,6 +17,7 @@ import types
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import numpy as np
 import pandas as pd
 import pytest
@@ -130,6 +132,22 @@ def test_relative_and_absolute_imports_of_one_helper_agree(tmp_path: Path) -> No
         with imported(tmp_path / str(i), {**files, "pack/flow.py": text}, "pack.flow") as module:
             digests.add(compute_fingerprint(module.step).digest)
     assert len(digests) == 1
+
+
+def test_a_function_that_was_sent_by_value_has_no_source_and_says_so(notebook: dict[str, Any]) -> None:
+    run_cell("def step(x):\n    return x\n", notebook, 1)
+    found = compute_fingerprint(pickle.loads(cloudpickle.dumps(notebook["step"])), version="1")
+    assert found.source == ""
+    assert compute_fingerprint(pickle.loads(cloudpickle.dumps(notebook["step"]))).problems
+
+
+def test_digests_are_what_they_were(tmp_path: Path) -> None:
+    # A change here loses every result that any user has cached: raise fingerprint.KIND and say so.
+    golden = json.loads((Path(__file__).parent / "golden" / "digests.json").read_text())["fingerprints"]
+    with imported(tmp_path, {"flow.py": CODE}) as module:
+        assert module.step.fingerprint().digest == golden["operator"]
+        assert compute_fingerprint(module.step.fn, version="1").digest == golden["version"]
+        assert compute_fingerprint(module.step.fn, uses=[1, "a", module.Point]).digest == golden["uses"]
 
 
 # version= and uses=

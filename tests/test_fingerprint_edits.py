@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flowlearner.fingerprint import Fingerprint
+from flowlearner.fingerprint import Fingerprint, compute_fingerprint
 from tests.fingerprint_project import FILES, edit, imported
 
 FLOW, HELPERS, WORK = "flow.py", "helpers.py", "deep/inner/work.py"
@@ -230,3 +230,86 @@ def test_the_source_is_the_operator_as_written(before: Fingerprint) -> None:
     )
     assert "# A comment." in before.source
     assert before.source.endswith("return Out(value + sum(total))\n")
+
+
+PAIRS = {
+    "one of two lambdas in a line": (
+        "pair = [lambda x: x + 1, lambda x: x + {}]\ndef step(x):\n    return pair[1](x)\n",
+        "2",
+        "3",
+    ),
+    "which of two lambdas in a line": (
+        "a, b = {}\ndef step(x):\n    return a(x)\n",
+        "(lambda x: x + 1), (lambda x: x + 2)",
+        "(lambda x: x + 2), (lambda x: x + 1)",
+    ),
+    "a function registered for a type": (
+        "import functools\n@functools.singledispatch\ndef f(x):\n    return 1\n"
+        "@f.register\ndef _(x: int):\n    return {}\ndef step(x):\n    return f(x)\n",
+        "2",
+        "3",
+    ),
+    "a class made by a call": (
+        "import dataclasses\nP = dataclasses.make_dataclass('P', ['{}'])\ndef step(x):\n    return P(x)\n",
+        "a",
+        "b",
+    ),
+    "a named tuple made by a call": (
+        "import collections\nP = collections.namedtuple('P', '{}')\ndef step(x):\n    return P(x)\n",
+        "a",
+        "b",
+    ),
+    "a member of an enum": (
+        "import enum\nclass E(enum.Enum):\n    A = {}\ndef step(x):\n    return E.A.value\n",
+        "1",
+        "2",
+    ),
+    "a method of a generic class": (
+        "from typing import Generic, TypeVar\nT = TypeVar('T')\nclass Box(Generic[T]):\n"
+        "    def get(self):\n        return {}\ndef step(x: 'Box[int]'):\n    return x.get()\n",
+        "1",
+        "2",
+    ),
+    "a validator of a pydantic model": (
+        "import pydantic\nclass M(pydantic.BaseModel):\n    a: int = 1\n    @pydantic.field_validator('a')\n"
+        "    @classmethod\n    def v(cls, x):\n        return x + {}\ndef step(x: M):\n    return x.a\n",
+        "1",
+        "2",
+    ),
+    "the state of an object that holds a lock": (
+        "import threading\nclass A:\n    def __init__(self, n):\n        self.lock = threading.Lock()\n"
+        "        self.n = n\na = A({})\ndef step(x):\n    return a.n\n",
+        "1",
+        "2",
+    ),
+    "a function in an estimator": (
+        "from sklearn.preprocessing import FunctionTransformer\ndef f(x):\n    return {}\n"
+        "t = FunctionTransformer(f)\ndef step(x):\n    return t\n",
+        "1",
+        "2",
+    ),
+    "a global in a comprehension": ("K = {}\ndef step(x):\n    return [y for y in range(K)]\n", "1", "2"),
+    "a mutable default": ("def step(x, y=[{}]):\n    return y\n", "1", "2"),
+    "what a star import brings": ("from math import *\ndef step(x):\n    return {}(x)\n", "sin", "cos"),
+}
+
+
+@pytest.mark.parametrize("what", PAIRS)
+def test_these_differ_and_can_be_followed(what: str, tmp_path: Path) -> None:
+    text, *fills = PAIRS[what]
+    found = []
+    for i, fill in enumerate(fills):
+        with imported(tmp_path / str(i), {"flow.py": text.format(fill)}) as module:
+            found.append(compute_fingerprint(module.step))
+    assert found[0].digest != found[1].digest
+    assert found[0].problems == found[1].problems == ()
+
+
+def test_a_long_chain_of_calls_can_be_followed(tmp_path: Path) -> None:
+    chain = "".join(f"def f{i}(x):\n    return f{i + 1}(x)\n" for i in range(2000))
+    digests = set()
+    for i, last in enumerate(("x", "-x")):
+        text = f"{chain}def f2000(x):\n    return {last}\ndef step(x):\n    return f0(x)\n"
+        with imported(tmp_path / str(i), {"flow.py": text}) as module:
+            digests.add(compute_fingerprint(module.step).digest)
+    assert len(digests) == 2

@@ -92,6 +92,7 @@ def _compute(fn: Callable[..., Any], version: str | None, uses: Sequence[Any]) -
         follower.follow_function(fn) if isinstance(fn, FunctionType) else follower.follow_value(fn, "", place)
     )
     named = [follower.follow_value(value, f"uses[{i}]", place) for i, value in enumerate(uses)]
+    follower.finish()
     parts = [part for unit in follower.units for part in (unit.own, str(len(unit.refs)), *unit.refs)]
     text = "" if version is None else f"version:{version}"
     fingerprint = Fingerprint(

@@ -15,7 +15,8 @@ import inspect
 import os
 import sys
 import types
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,7 +38,7 @@ from flowlearner.fingerprint.origin import classify_module
 from flowlearner.fingerprint.source import Tree, find_tree, has_text, iter_cells
 from flowlearner.fingerprint.syntax import Chain, Facts, Imported
 from flowlearner.fingerprint.values import Unstable, ValueEncoder
-from flowlearner.fingerprint.witness import ATOMS, MISSING, Witness
+from flowlearner.fingerprint.witness import ATOMS, MISSING
 
 _CURE = "Pass version=... to its operator and change it with that code"
 _BUILTIN: Any = object()
@@ -59,16 +60,22 @@ class Follower(ValueEncoder):
         units: what was reached, in order.
         parts: name and own hash of each of them; a package's version.
         problems: what cannot be followed.
-        witness: tells whether anything that was looked at has changed.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.units: list[Unit] = []
         self.problems: list[str] = []
-        self.witness = Witness()
         self.source: str | None = None
         self._numbers: dict[Any, str] = {}
+        self._waiting: deque[tuple[Unit, Callable[[Unit], None]]] = deque()
+
+    def finish(self) -> None:
+        """Follow all that was reached: until then units are only numbered, since calls may go deep."""
+        while self._waiting:
+            unit, fill = self._waiting.popleft()
+            fill(unit)
+            self._add_part(unit.label, unit.own)
 
     def follow_value(self, value: Any, name: str, place: Place) -> str:
         """Return what stands for a value: a unit's number or a hash."""
@@ -84,9 +91,9 @@ class Follower(ValueEncoder):
 
     def follow_function(self, fn: types.FunctionType) -> str:
         """Add a function, unless it is known, and return its number."""
-        number, unit = self._start(fn, fn.__qualname__)
-        if unit is None:
-            return number
+        return self._reach(fn, fn.__qualname__, lambda unit: self._fill_function(fn, unit))
+
+    def _fill_function(self, fn: types.FunctionType, unit: Unit) -> None:
         self.witness.functions.append((fn, fn.__code__, fn.__defaults__, fn.__kwdefaults__))
         code, namespace = fn.__code__, fn.__globals__
         tree = find_tree(code.co_filename, namespace, code)
@@ -109,8 +116,6 @@ class Follower(ValueEncoder):
         wrapped = getattr(fn, "__wrapped__", None)
         if wrapped is not None:
             unit.refs.append(f"wrapped={self.follow_value(wrapped, fn.__name__, place)}")
-        self._finish(unit)
-        return number
 
     def _follow_defaults(self, fn: types.FunctionType, unit: Unit, place: Place) -> None:
         defaults = [*enumerate(fn.__defaults__ or ()), *sorted((fn.__kwdefaults__ or {}).items())]
@@ -135,45 +140,27 @@ class Follower(ValueEncoder):
 
     def follow_class(self, cls: type, place: Place) -> str:
         """Add a class of the user, unless it is known, and return its number."""
-        number, unit = self._start(cls, cls.__qualname__)
-        if unit is None:
-            return number
-        self.witness.add_values_of(vars(cls))
+        if cls in self._numbers:
+            return self._numbers[cls]
         methods = [m for m in map(plain_function, vars(cls).values()) if m and is_written_in(cls, m)]
-        if methods:
-            namespace, file = methods[0].__globals__, methods[0].__code__.co_filename
-            tree = find_tree(file, namespace, methods[0].__code__)
-        else:
-            namespace, file = _namespace_of(cls, place), ""
-            file = place.file if namespace is place.namespace else str(namespace.get("__file__") or "")
-            tree = (
-                place.tree if namespace is place.namespace else find_tree(file, namespace) if file else None
-            )
-        lines = [m.__code__.co_firstlineno for m in methods]
-        node = tree.find_class(cls.__qualname__, lines) if tree else None
-        if node is None and not methods:
-            tree, node = _find_in_cells(cls, place)
+        tree, node, namespace = _find_class(cls, methods, place)
         if tree is None or node is None:
             raise Unstable(f"class {cls.__qualname__} has no source")
-        cells = {
-            n: c for m in methods for n, c in zip(m.__code__.co_freevars, m.__closure__ or (), strict=True)
-        } or place.cells
+        closures = (zip(m.__code__.co_freevars, m.__closure__ or (), strict=True) for m in methods)
+        cells = {name: cell for pairs in closures for name, cell in pairs} or place.cells
         where = f"class '{cls.__name__}' ({os.path.basename(tree.file)}:{node.lineno})"
-        inner = Place(
-            namespace,
-            tree.file,
-            where,
-            tree,
-            cells,
-            dict(iter_classes(inspect.get_annotations(cls))),
-        )
+        hints = dict(iter_classes(inspect.get_annotations(cls)))
+        inner = Place(namespace, tree.file, where, tree, cells, hints)
+        facts = tree.facts(node)
+        return self._reach(cls, cls.__qualname__, lambda unit: self._fill_class(cls, facts, unit, inner))
+
+    def _fill_class(self, cls: type, facts: Facts, unit: Unit, place: Place) -> None:
+        self.witness.add_values_of(vars(cls))
         for i, base in enumerate(cls.__bases__):
-            unit.refs.append(f"base {i}={self.follow_value(base, base.__name__, inner)}")
-        self._follow_facts(tree.facts(node), unit, inner)
+            unit.refs.append(f"base {i}={self.follow_value(base, base.__name__, place)}")
+        self._follow_facts(facts, unit, place)
         for name, value in sorted(vars(cls).items()):
-            self._follow_attribute(cls, name, value, unit, inner)
-        self._finish(unit)
-        return number
+            self._follow_attribute(cls, name, value, unit, place)
 
     def _follow_attribute(self, cls: type, name: str, value: Any, unit: Unit, place: Place) -> None:
         """Add an attribute as it is now, where the class as written does not say it."""
@@ -193,20 +180,19 @@ class Follower(ValueEncoder):
 
     def follow_module(self, module: types.ModuleType) -> str:
         """Add a module as a whole, for code that takes it as a value."""
-        number, unit = self._start(module, module.__name__.rpartition(".")[2])
-        if unit is None:
-            return number
+        return self._reach(
+            module, module.__name__.rpartition(".")[2], lambda unit: self._fill_module(module, unit)
+        )
+
+    def _fill_module(self, module: types.ModuleType, unit: Unit) -> None:
         self.witness.add_values_of(vars(module))
         file = str(getattr(module, "__file__", None) or "")
         tree = find_tree(file, vars(module)) if file else None
-        if tree is None:
-            if not hasattr(module, "__path__"):
-                self._add_problem(f"module '{module.__name__}': it has no source")
-        else:
+        if tree is not None:
             place = Place(vars(module), file, f"module '{module.__name__}'", tree)
             self._follow_facts(tree.facts(tree.root), unit, place)
-        self._finish(unit)
-        return number
+        elif not hasattr(module, "__path__"):
+            self._add_problem(f"module '{module.__name__}': it has no source")
 
     def _follow_assignment(self, name: str, place: Place, reason: str) -> str:
         """Follow how a module sets a name, for a value that has no encoding, such as a logger."""
@@ -215,13 +201,12 @@ class Follower(ValueEncoder):
             self._add_problem(f"{place.where}: '{name}' cannot be hashed ({reason})")
             return "unknown"
         tree, statements, inner = found
-        number, unit = self._start((tree, *statements), name)
-        if unit is None:
-            return number
-        for statement in statements:
-            self._follow_facts(tree.facts(statement), unit, inner)
-        self._finish(unit)
-        return number
+
+        def fill(unit: Unit) -> None:
+            for statement in statements:
+                self._follow_facts(tree.facts(statement), unit, inner)
+
+        return self._reach((tree, *statements), name, fill)
 
     def _find_assignment(
         self, root: str, name: str, place: Place
@@ -258,17 +243,14 @@ class Follower(ValueEncoder):
         inner = Place(vars(module), file, f"module '{module.__name__}'", find_tree(file, vars(module)))
         return self._find_assignment(name, name, inner)
 
-    def _start(self, key: Any, label: str) -> tuple[str, Unit | None]:
-        known = self._numbers.get(key)
-        if known is not None:
-            return known, None
-        number = self._numbers[key] = f"unit {len(self.units)}"
-        unit = Unit(label.rpartition("<locals>.")[2], "")
-        self.units.append(unit)
-        return number, unit
-
-    def _finish(self, unit: Unit) -> None:
-        self._add_part(unit.label, unit.own)
+    def _reach(self, key: Any, label: str, fill: Callable[[Unit], None]) -> str:
+        """Return the number of what is reached; a unit that is new is filled later."""
+        if key not in self._numbers:
+            self._numbers[key] = f"unit {len(self.units)}"
+            unit = Unit(label.rpartition("<locals>.")[2], "")
+            self.units.append(unit)
+            self._waiting.append((unit, fill))
+        return self._numbers[key]
 
     def _add_part(self, label: str, own: str) -> None:
         name, n = label, 1
@@ -400,6 +382,23 @@ def _namespace_of(cls: type, place: Place) -> dict[str, Any]:
     if place.namespace.get("__name__") == cls.__module__:
         return place.namespace
     return vars(sys.modules[cls.__module__]) if cls.__module__ in sys.modules else place.namespace
+
+
+def _find_class(
+    cls: type, methods: list[types.FunctionType], place: Place
+) -> tuple[Tree | None, ast.ClassDef | None, dict[str, Any]]:
+    """Find where a class is written: beside its methods, in its module, or in a cell of a notebook."""
+    if methods:
+        code, namespace = methods[0].__code__, methods[0].__globals__
+        tree = find_tree(code.co_filename, namespace, code)
+    else:
+        namespace = _namespace_of(cls, place)
+        file = str(namespace.get("__file__") or "")
+        tree = place.tree if namespace is place.namespace else find_tree(file, namespace) if file else None
+    node = tree.find_class(cls.__qualname__, [m.__code__.co_firstlineno for m in methods]) if tree else None
+    if node is None and not methods:
+        tree, node = _find_in_cells(cls, place)
+    return tree, node, namespace
 
 
 def _find_in_cells(cls: type, place: Place) -> tuple[Tree | None, ast.ClassDef | None]:

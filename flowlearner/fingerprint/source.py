@@ -95,10 +95,10 @@ def _covers(node: ast.AST, code: CodeType) -> bool:
     body: Any = getattr(node, "body", node)
     if not isinstance(body, ast.AST):
         return True
-    places = [(a, c) for a, _, c, _ in code.co_positions() if a is not None and c is not None]
-    # The first instruction belongs to no expression.
+    # Instructions that belong to no expression have an empty place.
+    places = [(a, c) for a, b, c, d in code.co_positions() if None not in (a, b, c, d) and (a, c) != (b, d)]
     begin, end = (body.lineno, body.col_offset), (body.end_lineno, body.end_col_offset)  # type: ignore[attr-defined]
-    return all(begin <= place < end for place in places[1:])
+    return bool(places) and all(begin <= place < end for place in places)
 
 
 def _extent(node: Any) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from flowlearner.canonical import digest, digest_parts
 from flowlearner.errors import UnstableValueError
 from flowlearner.fingerprint.names import Place, has_contents, is_user_class, is_user_code, plain_function
 from flowlearner.fingerprint.origin import classify_module, find_package_version
-from flowlearner.fingerprint.witness import ATOMS, list_fields
+from flowlearner.fingerprint.witness import ATOMS, Witness, list_fields
 
 _FOREIGN_TYPES = (
     types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType,
@@ -31,9 +31,11 @@ class ValueEncoder(ABC):
 
     Attributes:
         parts: by name, the own hash of what was reached; a package's version.
+        witness: tells whether anything that was looked at has changed.
     """
 
     def __init__(self) -> None:
+        self.witness = Witness()
         self.parts: dict[str, str] = {}
         self._open: set[int] = set()
 
@@ -93,16 +95,23 @@ class ValueEncoder(ABC):
             # A foreign decorator: what it wraps is the user's, and so may be what it was given.
             given = [c.cell_contents for c in value.__closure__ or () if has_contents(c)]
             codes = [self.encode(v, place) for v in given if type(v) is types.FunctionType]
+            registry = getattr(value, "registry", None)
+            if isinstance(registry, types.MappingProxyType):
+                # Of functools.singledispatch: what is called depends on the type of an argument.
+                self.witness.add_values_of(registry)
+                codes.append(self._encode_container(dict(registry), place))
             return digest_parts("wrapper", name, self.encode(inner, place), *codes)
         if isinstance(value, types.ModuleType):
             kind = classify_module(value)
             return (
                 self.follow_module(value) if kind == "user" else self.name_foreign(value.__name__, "", kind)
             )
-        if typing.get_origin(value) is not None:
+        if typing.get_origin(value) not in (None, value):
             return self._encode_alias(value, place)
         if is_user_class(value):
             return self.follow_class(value, place)
+        if value.__module__ == "types" and not hasattr(types, value.__qualname__):
+            raise Unstable(f"class {value.__qualname__} was made when the module was loaded")
         return self.name_foreign_object(str(value.__module__), value)
 
     def name_foreign_object(self, module: str | None, value: Any) -> str:
