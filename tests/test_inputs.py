@@ -63,7 +63,7 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         return read(path, where)
 
     monkeypatch.setattr(inputs_module, "read_table", count_read)
-    yield names
+    return names
 
 
 def write(folder: Path, name: str) -> Path:
@@ -151,7 +151,7 @@ def test_a_url_of_any_fsspec_file_system_is_read(tmp_path: Path) -> None:
 
 
 def test_a_url_that_cannot_be_read_fails_the_run_with_the_reason() -> None:
-    with pytest.raises(RunFailed, match="cannot read 'memory://inputs/none.csv'"):
+    with pytest.raises(RunFailed, match=r"cannot read 'memory://inputs/none.csv'"):
         totals.run(rows="memory://inputs/none.csv")
 
 
@@ -218,7 +218,7 @@ def test_a_file_named_in_the_workflow_that_does_not_read_fails_its_node() -> Non
     def named() -> float:
         return total("/nowhere/at/all.csv")  # type: ignore[arg-type]
 
-    with pytest.raises(RunFailed, match="node 'total' failed: InputError: .*all.csv") as caught:
+    with pytest.raises(RunFailed, match=r"node 'total' failed: InputError: .*all.csv") as caught:
         named.run()
     assert caught.value.run.nodes[0].status is Status.FAILED
 
@@ -229,7 +229,7 @@ def test_a_column_that_the_workflow_declares_is_checked_before_any_node_runs(tmp
         return total(rows)
 
     with pytest.raises(
-        RunFailed, match="parameter 'rows': expects columns y, late; .*missing late"
+        RunFailed, match=r"parameter 'rows': expects columns y, late; .*missing late"
     ) as caught:
         typed.run(rows=write(tmp_path, "a.csv"))
     assert caught.value.run.nodes == ()
