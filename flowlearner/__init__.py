@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         UsageError,
         UserError,
     )
+    from flowlearner.facade import Workflow, workflow
     from flowlearner.operation import Operator, operator
     from flowlearner.types import (
         Choice,
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
         Seed,
         Static,
     )
-    from flowlearner.facade import Workflow, workflow
 
 __version__ = "0.1.0"
 
@@ -86,7 +86,43 @@ _HOMES = {
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
 
-__all__ = sorted(_MODULE_OF)  # noqa: PLE0605 - one table serves the lazy loader and the list
+__all__ = [
+    "ArtifactError",
+    "CatalogError",
+    "Choice",
+    "Client",
+    "Codec",
+    "Columns",
+    "CompileError",
+    "DefinitionError",
+    "File",
+    "FlowLearnerError",
+    "InputError",
+    "LogRange",
+    "Metric",
+    "Model",
+    "NotFoundError",
+    "Operator",
+    "OperatorError",
+    "ParameterError",
+    "Pickled",
+    "PlatformError",
+    "QueryError",
+    "Range",
+    "ResourceError",
+    "Run",
+    "RunFailed",
+    "Secret",
+    "Seed",
+    "Static",
+    "UsageError",
+    "UserError",
+    "Workflow",
+    "operator",
+    "register_codec",
+    "report",
+    "workflow",
+]
 
 
 def __getattr__(name: str) -> Any:

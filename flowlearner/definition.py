@@ -36,7 +36,8 @@ class Definition:
     def __init__(self, fn: Callable[..., Any], localns: Mapping[str, Any] | None = None) -> None:
         if not hasattr(fn, "__code__"):
             raise DefinitionError(f"@workflow takes a plain function, found {fn!r}")
-        functools.update_wrapper(self, fn)
+        wrapper: Any = self
+        functools.update_wrapper(wrapper, fn)
         self.fn = fn
         self.name = fn.__name__
         self.interface: Interface = make_interface(fn, "workflow", localns)

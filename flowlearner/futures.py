@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from types import FrameType
 from typing import Any, Protocol
 
 from flowlearner.errors import Problem, shorten, suggest
@@ -187,11 +188,12 @@ class _Outputs:
 
     _tracer: Tracer
     _label: str
+    _fields: tuple[str, ...]
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        fields = self._fields  # type: ignore[attr-defined]
+        fields = self._fields
         self._tracer.problem(
             f"{self._label} has no output '{name}'; it gives {shorten(fields)}.{suggest(name, fields)}",
             kind="unknown-output",
@@ -420,7 +422,7 @@ class Tracer:
                 report(f"{reason} from {value._label}", "columns" if "column" in reason else "type")
             return value._binding
         if isinstance(value, _Outputs) and not (is_namedtuple(spec.base) or spec.is_any):
-            fields = value._fields  # type: ignore[attr-defined]
+            fields = value._fields
             options = shorten(f"{value._label[1:-1]}.{f}" for f in fields)
             report(f"expects {spec} but gets all outputs of {value._label}. Choose one of: {options}")
             return Literal(None)
@@ -499,12 +501,12 @@ def _item_hints(base: Any, count: int) -> list[Any]:
 
 def find_location() -> str:
     """Return "file:line" of the innermost frame outside this package."""
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         filename = frame.f_code.co_filename
         if not filename.startswith(_PACKAGE) and filename != "<string>":
             return f"{filename}:{frame.f_lineno}"
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return "?"
 
 

@@ -26,12 +26,12 @@ os.environ.setdefault("DO_NOT_TRACK", "1")
 
 import prefect
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
-from prefect.logging.handlers import APILogHandler
 from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-from prefect.states import Cancelled, Failed, State
+from prefect.states import Cancelled, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import Task
 
@@ -220,12 +220,13 @@ def make_flow(
     body.__doc__ = definition.interface.doc
     body.__signature__ = make_signature(definition)  # type: ignore[attr-defined]
     body.__annotations__ = {p.name: _plain_type(p) for p in definition.interface.params}
+    runner: Any = ThreadPoolTaskRunner(max_workers=256)
     flow: prefect.Flow[..., Any] = prefect.Flow(
         body,
         name=definition.name,
         description=definition.interface.doc or None,
         flow_run_name=new_run_id,
-        task_runner=ThreadPoolTaskRunner(max_workers=256),
+        task_runner=runner,
         validate_parameters=False,
         persist_result=False,
         log_prints=False,
@@ -274,7 +275,7 @@ def make_signature(definition: Definition) -> inspect.Signature:
     """Return the workflow's signature as Prefect's forms and schedules need it: plain types, plain defaults."""
     params = []
     for p in definition.interface.params:
-        default = inspect.Parameter.empty
+        default: Any = inspect.Parameter.empty
         if not p.required:
             default = None if p.default is MISSING else _as_parameter(p.default)
         params.append(
@@ -302,9 +303,3 @@ def _as_parameter(value: Any) -> Any:
     if isinstance(value, (os.PathLike, date)):
         return str(value)
     return str(getattr(value, "name", None) or f"<{type(value).__name__}>")
-
-
-def flush_logs() -> None:
-    """Send what Prefect has queued, before the process ends without its exit handlers."""
-    with contextlib.suppress(Exception):
-        APILogHandler.flush()
