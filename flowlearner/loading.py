@@ -212,6 +212,11 @@ def _is_replaceable(top: str, first: str) -> bool:
     return is_stock or any(Path(file).is_relative_to(root) for root in _roots if root != first)
 
 
+def get_roots() -> tuple[str, ...]:
+    """Return the folders that `load_workflow` has put first, for another process to do the same."""
+    return tuple(_roots)
+
+
 def claim_folders(roots: Iterable[str]) -> None:
     """Let folders named as our stock (`operators`, `ui`, ...) win although they have no `__init__.py`.
 

@@ -17,6 +17,7 @@ from flowlearner.artifacts import ArtifactStore
 from flowlearner.engine.logs import NodeContext, captured
 from flowlearner.engine.node import NodeFailure, call_operator, describe_error
 from flowlearner.engine.process import Request
+from flowlearner.loading import claim_folders
 from flowlearner.operation import Operator
 from flowlearner.records import ErrorInfo, LogLine, MetricPoint
 
@@ -49,8 +50,9 @@ def load_request(connection: Connection) -> Request:
     Raises:
         NodeFailure: the operator does not load here, or is another one than when the run began.
     """
-    # The first message is the parent's sys.path: the request refers to modules that are found there.
-    sys.path[:] = pickle.loads(connection.recv_bytes())  # noqa: S301 - our own parent wrote it
+    # The first message says where the parent finds modules, to which the request refers.
+    sys.path[:], roots = pickle.loads(connection.recv_bytes())  # noqa: S301 - our own parent wrote it
+    claim_folders(roots)
     try:
         request = pickle.loads(connection.recv_bytes())  # noqa: S301 - our own parent wrote it
     except BaseException as error:  # noqa: BLE001 - whatever the user's modules raise while they are imported

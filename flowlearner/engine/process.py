@@ -21,6 +21,7 @@ import cloudpickle
 from flowlearner.cache import BoundValue
 from flowlearner.engine.logs import NodeContext
 from flowlearner.engine.node import NodeFailure, Outcome
+from flowlearner.loading import get_roots
 from flowlearner.operation import Operator
 from flowlearner.records import ErrorInfo, LogLine, MetricPoint
 
@@ -74,7 +75,7 @@ def call_in_child(
         theirs.close()
     started(child)
     try:
-        ours.send_bytes(pickle.dumps(sys.path))
+        ours.send_bytes(pickle.dumps((sys.path, get_roots())))
         ours.send_bytes(body)
         return _listen(ours, child, context, timeout_s)
     except (EOFError, BrokenPipeError, ConnectionResetError):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -211,3 +213,22 @@ def test_what_a_child_prints_is_echoed(capfd: pytest.CaptureFixture[str]) -> Non
 
     flow.run()
     assert capfd.readouterr().out == "hello 3\n"
+
+
+def test_a_folder_of_the_user_named_as_our_stock_is_found_in_the_child_too(tmp_path: Path) -> None:
+    script = tmp_path / "mine_flow.py"
+    (tmp_path / "operators").mkdir()
+    (tmp_path / "operators" / "steps.py").write_text(
+        "from flowlearner import operator\n\n\n"
+        "@operator(isolate=True)\ndef step(n: int) -> int:\n    return n + 41\n"
+    )
+    script.write_text(
+        "from flowlearner import workflow\nfrom operators.steps import step\n\n\n"
+        '@workflow(executor="local")\ndef flow(n: int = 1) -> int:\n    return step(n)\n'
+    )
+    program = (
+        "from flowlearner.loading import load_workflow\n"
+        f"print(load_workflow({str(script)!r}).run().outputs.result)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("42\n", "")
