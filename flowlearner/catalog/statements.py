@@ -60,12 +60,12 @@ def build_artifacts(dialect: str) -> Any:
     statement = statement.values({n: bindparam(n) for n in names})
     new, old = statement.excluded, t.ARTIFACT.c
     replaced = ("codec", "type", "size_bytes", "checksum", "path", "inline")
-    changed = [new[n].is_distinct_from(old[n]) for n in replaced if n != "inline"]
+    changed = [new[n].is_distinct_from(old[n]) for n in replaced]
     missing = old.preview.is_(None) & new.preview.is_not(None)
     return statement.on_conflict_do_update(
         index_elements=["hash"],
         set_={n: new[n] for n in replaced} | {"preview": func.coalesce(new.preview, old.preview)},
-        # The checksum tells whether inline bytes changed; an equal row is not written again.
+        # An equal row is not written again; inline bytes are compared too, since damaged ones keep their checksum.
         where=or_(*changed, missing),
     )
 

@@ -95,7 +95,7 @@ def search_runs(
     limit: Limit = 50,
     json: AsJson = False,
 ) -> None:
-    """Find runs by params, metrics, tags and attributes (status, workflow, experiment, created ...)."""
+    """Find runs by their params, metrics, tags and attributes (status, workflow, created ...)."""
     _list_and_print({"query": query, "include_trials": trials}, {}, limit, json)
 
 
