@@ -31,14 +31,16 @@ def time_imports(statements: str) -> float:
 
 
 def measure(count: int) -> list[dict[str, Any]]:
-    """The root alone, and with the two names that every workflow imports."""
+    """The root alone, and with the two names that every workflow imports, which load what runs need."""
     results = []
     for statement in ("import flowlearner", "from flowlearner import operator, workflow"):
         ours = partial(time_imports, f"{PEER}\n{statement}")
         pairs = collect_pairs(ours, partial(time_imports, PEER), pairs=count)
         extra_s = pairs.extra_median
-        target = f"<= {LIMIT_S} s more (found {extra_s:.3f})"
-        results.append(make_result(f"{statement}, beyond {PEER}", pairs, target, extra_s <= LIMIT_S))
+        bounded = statement == "import flowlearner"
+        target = f"<= {LIMIT_S} s more" if bounded else "none, only shown"
+        ok = extra_s <= LIMIT_S or not bounded
+        results.append(make_result(statement, pairs, f"{target} (found {extra_s:.3f} s)", ok))
     return results
 
 

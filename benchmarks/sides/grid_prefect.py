@@ -36,7 +36,7 @@ def grid(salt: int) -> list[int]:
 def grid_by_layer(salt: int) -> list[int]:
     """The same by hand: a layer starts when all of the one before has ended.
 
-    Prefect asks the server for every future that it is given; so this is faster, and it does not see the graph.
+    Prefect asks the server for every future that it is given: this is faster, but Prefect sees no graph.
     """
     layer = [start.submit(salt, column) for column in range(WIDTH)]
     for _ in range(LAYERS - 1):
