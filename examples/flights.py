@@ -7,8 +7,8 @@ weather there, the register of planes and the list of airports, from the package
 
 **When the forecast is made.** At the beginning of the hour in which the flight is scheduled to depart.
 Everything that a feature uses was known then: the timetable, the plane, the weather of the hour before
-(that of the hour itself may have been recorded after the flight left), and how late the flights were that had left in
-the two hours before.
+(that of the hour itself may have been recorded after the flight left), and how late the flights were that
+had left in the two hours before.
 
 **What leaks.** These columns of the table are known only after the flight has departed or landed, so
 none of them is a feature of its own flight: `dep_time` and `dep_delay` (the delay at departure all but

@@ -66,7 +66,9 @@ class Definition:
         plain = self._bind_static(static)
         tracer = Tracer(self.name)
         values = {
-            p.name: plain[p.name] if p.is_static else Future(tracer, ParamRef(p.name), p.type, f"parameter '{p.name}'")
+            p.name: plain[p.name]
+            if p.is_static
+            else Future(tracer, ParamRef(p.name), p.type, f"parameter '{p.name}'")
             for p in self.interface.params
         }
         outputs: dict[str, Binding] = {}
@@ -77,7 +79,7 @@ class Definition:
                 pass
             except RecursionError:
                 raise
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - a body may raise anything; it becomes one of the problems
                 self._record_exception(tracer, error)
         self._check_codecs(tracer)
         if tracer.problems:
@@ -105,8 +107,8 @@ class Definition:
             if name not in static:
                 if name in self.interface.by_name:
                     raise ParameterError(
-                        f"workflow '{self.name}': '{name}' is a future while compiling; only Static and operator "
-                        f"parameters take a value here: {shorten(static)}"
+                        f"workflow '{self.name}': '{name}' is a future while compiling; only Static and "
+                        f"operator parameters take a value here: {shorten(static)}"
                     )
                 raise ParameterError(
                     f"workflow '{self.name}' has no parameter '{name}'; it takes "
@@ -116,7 +118,9 @@ class Definition:
         for name, param in static.items():
             value = given.get(name, param.default)
             if value is MISSING:
-                raise ParameterError(f"workflow '{self.name}' needs a value for '{name}: {param.type}' to compile")
+                raise ParameterError(
+                    f"workflow '{self.name}' needs a value for '{name}: {param.type}' to compile"
+                )
             values[name] = value if name not in given else self.conform_param(param, value)
         return values
 
@@ -162,7 +166,7 @@ class Definition:
         )
 
     def _check_codecs(self, tracer: Tracer) -> None:
-        cure = "Use a supported type, register a codec with flowlearner.artifacts.register_codec, or annotate Any."
+        cure = "Use a supported type, register a codec with flowlearner.register_codec, or annotate Any."
         for param in self.interface.params:
             if not param.is_static and param.type.kind != "secret" and find_codec(param.type.hint) is None:
                 tracer.problem(
@@ -200,7 +204,8 @@ class Definition:
 
 
 _OUTPUT_ERROR = re.compile(
-    r"^(?:.*\.)?(?P<cls>\w+)\.__new__\(\) (?P<what>got an unexpected keyword argument .*|missing \d+ required .*)$"
+    r"^(?:.*\.)?(?P<cls>\w+)\.__new__\(\) "
+    r"(?P<what>got an unexpected keyword argument .*|missing \d+ required .*)$"
 )
 
 
@@ -210,7 +215,7 @@ def find_unused(tracer: Tracer, outputs: Mapping[str, Binding]) -> tuple[str, ..
     for node in tracer.nodes:
         used.update(node.upstream)
     return tuple(
-        n.name for n in tracer.nodes if n.name not in used and n.operator.interface.outputs and not n.operator.effects
+        n.name
+        for n in tracer.nodes
+        if n.name not in used and n.operator.interface.outputs and not n.operator.effects
     )
-
-

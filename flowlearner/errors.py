@@ -1,23 +1,23 @@
 """Every exception that flowlearner raises, in one tree.
 
-    FlowLearnerError
-    ├── UserError                 exit status 1: the user's operator or input failed
-    │   ├── InputError            a file, table or value that cannot be used (also ValueError)
-    │   ├── UnstableValueError    a value without a canonical encoding (also TypeError)
-    │   ├── OperatorError         an operator raised, timed out or broke its contract
-    │   └── RunFailed             a run ended in FAILED, CANCELLED or CRASHED; holds the run
-    ├── UsageError                exit status 2: wrong usage; nothing has run
-    │   ├── DefinitionError       a decorated function that cannot be an operator or workflow (also TypeError)
-    │   ├── CompileError          a workflow that does not compile; holds every problem
-    │   ├── ParameterError        a parameter of unknown name, wrong type or out of range (also ValueError)
-    │   ├── ResourceError         a node that this machine can never run
-    │   ├── QueryError            a search query that does not parse (also ValueError); holds the position
-    │   └── NotFoundError         an id, name, file or output that does not exist (also LookupError)
-    └── PlatformError             exit status 3: the platform failed
-        ├── CatalogError          the catalog is locked, corrupt, unreachable or of a newer schema
-        ├── ArtifactError         a stored artifact is missing, truncated or corrupt
-        ├── StorageError          bytes could not be written: disk full, no permission
-        └── ServerError           the Prefect server does not start or answer
+FlowLearnerError
+├── UserError                 exit status 1: the user's operator or input failed
+│   ├── InputError            a file, table or value that cannot be used (also ValueError)
+│   ├── UnstableValueError    a value without a canonical encoding (also TypeError)
+│   ├── OperatorError         an operator raised, timed out or broke its contract
+│   └── RunFailed             a run ended in FAILED, CANCELLED or CRASHED; holds the run
+├── UsageError                exit status 2: wrong usage; nothing has run
+│   ├── DefinitionError       a decorated function that cannot be an operator or workflow (also TypeError)
+│   ├── CompileError          a workflow that does not compile; holds every problem
+│   ├── ParameterError        a parameter of unknown name, wrong type or out of range (also ValueError)
+│   ├── ResourceError         a node that this machine can never run
+│   ├── QueryError            a search query that does not parse (also ValueError); holds the position
+│   └── NotFoundError         an id, name, file or output that does not exist (also LookupError)
+└── PlatformError             exit status 3: the platform failed
+    ├── CatalogError          the catalog is locked, corrupt, unreachable or of a newer schema
+    ├── ArtifactError         a stored artifact is missing, truncated or corrupt
+    ├── StorageError          bytes could not be written: disk full, no permission
+    └── ServerError           the Prefect server does not start or answer
 """
 
 from __future__ import annotations

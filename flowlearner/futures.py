@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
@@ -82,7 +82,10 @@ class Future:
 
     def _cure(self) -> str:
         if isinstance(self._binding, ParamRef) and "." not in self._binding.name:
-            return f"Annotate the parameter as Static[{self._type}] to have its value here, or move this into an operator."
+            declared = f"Static[{self._type}]"
+            return (
+                f"Annotate the parameter as {declared} to have its value here, or move this into an operator."
+            )
         return "Move this into an operator, which receives the value."
 
     def __getattr__(self, name: str) -> Any:
@@ -165,7 +168,7 @@ def _forbid(action: str) -> Callable[..., Any]:
     return method
 
 
-def _forbid_comparison(self: Future, other: object) -> bool:
+def _forbid_comparison(self: Future, _: object) -> bool:
     self._misuse("compared")
     return True
 
@@ -201,7 +204,7 @@ class _Outputs:
         return self._tracer.unknown(f"{self._label}.{name}")
 
 
-@lru_cache(maxsize=None)
+@cache
 def _outputs_class(cls: Any) -> Any:
     return type(cls.__name__, (cls, _Outputs), {})
 
@@ -225,7 +228,9 @@ class Tracer:
         finally:
             active_tracer.reset(token)
 
-    def problem(self, message: str, *, kind: str, node: str | None = None, location: str | None = None) -> None:
+    def problem(
+        self, message: str, *, kind: str, node: str | None = None, location: str | None = None
+    ) -> None:
         found = Problem(message, self.workflow, node, location or find_location(), kind)
         if found not in self.problems:
             self.problems.append(found)
@@ -256,7 +261,7 @@ class Tracer:
         except ValueError as error:
             cure = ""
             if any(isinstance(v, Future) for v in (*args, *kwargs.values())):
-                cure = " The list must be known while compiling: take it from a Static parameter or write it out."
+                cure = " The list must be known while compiling: take it from a Static parameter or write it."
             self.problem(f"{error}.{cure}", kind="map", node=operator.name)
             return []
         return [self.call(operator, a, k) for a, k in calls]
@@ -293,7 +298,8 @@ class Tracer:
                 value = given[param.name]
                 if isinstance(value, Future):
                     self.problem(
-                        f"parameter '{param.name}' is Static, so it takes a plain value, but gets the future {value._label}",
+                        f"parameter '{param.name}' is Static, so it takes a plain value, "
+                        f"but gets the future {value._label}",
                         kind="static",
                         node=name,
                         location=location,
@@ -398,7 +404,10 @@ class Tracer:
         for name, value in kwargs.items():
             if name not in interface.by_name:
                 known = list(interface.by_name)
-                report(f"has no parameter '{name}'; it takes {shorten(known)}.{suggest(name, known)}", "unknown-argument")
+                report(
+                    f"has no parameter '{name}'; it takes {shorten(known)}.{suggest(name, known)}",
+                    "unknown-argument",
+                )
             elif name in given:
                 report(f"gets argument '{name}' twice, by position and by name", "surplus-argument")
             else:
@@ -432,7 +441,9 @@ class Tracer:
             if not isinstance(value, Operator):
                 report(f"expects an operator, found {type_text(type(value))}")
             elif not param.takes_operator and not spec.is_any:
-                report(f"expects {spec}, found the operator '{value.name}' itself. Call it: {value.name}(...)")
+                report(
+                    f"expects {spec}, found the operator '{value.name}' itself. Call it: {value.name}(...)"
+                )
             return Literal(value)
         if spec.is_table and isinstance(value, (str, Path)):
             return Literal(str(value))
@@ -513,5 +524,3 @@ def find_location() -> str:
 def location_of(fn: Callable[..., Any]) -> str:
     code = fn.__code__
     return f"{code.co_filename}:{code.co_firstlineno}"
-
-

@@ -154,7 +154,8 @@ class Param:
 
     @property
     def takes_operator(self) -> bool:
-        return bool(getattr(self.type.base, "__flowlearner_operator__", False))
+        base = get_origin(self.type.base) or self.type.base
+        return bool(getattr(base, "__flowlearner_operator__", False))
 
     @property
     def is_static(self) -> bool:
@@ -201,7 +202,12 @@ class Interface:
                 for p in self.params
             ],
             "outputs": [
-                {"name": o.name, "type": str(o.type), "kind": o.type.kind, "columns": _columns_json(o.type.columns)}
+                {
+                    "name": o.name,
+                    "type": str(o.type),
+                    "kind": o.type.kind,
+                    "columns": _columns_json(o.type.columns),
+                }
                 for o in self.outputs
             ],
         }
@@ -252,7 +258,9 @@ def make_interface(fn: Callable[..., Any], what: str, localns: Mapping[str, Any]
             spec = TypeSpec(spec.hint, spec.base, True, spec.marks)
         params.append(Param(name, spec, default, docs.get(name, ""), p.kind is p.KEYWORD_ONLY))
     if "return" not in hints:
-        problems.append("the return has no type; annotate it with '->' (a NamedTuple for several outputs, None for none)")
+        problems.append(
+            "the return has no type; annotate it with '->' (a NamedTuple for several outputs, None for none)"
+        )
     if problems:
         raise DefinitionError(f"{where}: " + "; ".join(problems))
     outputs, output_class = _make_outputs(hints["return"], localns)
@@ -303,7 +311,9 @@ def explain_mismatch(produced: TypeSpec, expected: TypeSpec) -> str | None:
     if expected.kind == "secret" and produced.kind != "secret":
         return "expects a Secret, which must come from a Secret parameter of the workflow"
     if produced.kind == "secret" and expected.kind != "secret":
-        return f"expects {expected} but gets a Secret, which would be recorded; annotate the parameter as Secret"
+        return (
+            f"expects {expected} but gets a Secret, which would be recorded; annotate the parameter as Secret"
+        )
     if produced.optional and not expected.optional:
         return f"expects {expected} but gets {produced}, which may be None"
     if not _is_base_assignable(produced, expected):
@@ -370,10 +380,16 @@ def _explain_columns(produced: TypeSpec, expected: TypeSpec) -> str | None:
     given = dict(produced.columns.types)
     missing = [n for n in expected.columns.names if n not in given]
     if missing:
-        return f"expects columns {', '.join(expected.columns.names)} but gets {', '.join(given)}. Missing: {', '.join(missing)}"
+        names = ", ".join(expected.columns.names)
+        return f"expects columns {names} but gets {', '.join(given)}. Missing: {', '.join(missing)}"
     for name, wanted in expected.columns.types:
         found = given[name]
-        if wanted is not Any and found is not Any and found != wanted and (found, wanted) not in _COLUMN_WIDENS:
+        if (
+            wanted is not Any
+            and found is not Any
+            and found != wanted
+            and (found, wanted) not in _COLUMN_WIDENS
+        ):
             return f"expects column '{name}' of type {type_text(wanted)} but gets {type_text(found)}"
     return None
 
@@ -422,9 +438,9 @@ def _conform_base(value: Any, base: Any, where: str, text: str) -> Any:
     cls = origin or base
     if not isinstance(cls, type):
         return value
-    if cls in (int, float, bool, str) and type(value).__module__ == "numpy" and hasattr(value, "item"):
-        if getattr(value, "ndim", 1) == 0:
-            value = value.item()
+    is_numpy = type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0
+    if cls in (int, float, bool, str) and is_numpy:
+        value = value.item()
     if cls is float and type(value) is int:
         return float(value)
     if cls is int and isinstance(value, bool):
@@ -435,11 +451,16 @@ def _conform_base(value: Any, base: Any, where: str, text: str) -> Any:
         return value
     if isinstance(value, dict):
         key, item = make_spec(args[0]), make_spec(args[1])
-        return {conform(k, key, f"{where} key"): conform(v, item, f"{where}[{k!r}]") for k, v in value.items()}
+        return {
+            conform(k, key, f"{where} key"): conform(v, item, f"{where}[{k!r}]") for k, v in value.items()
+        }
     if cls is tuple and args[-1] is not Ellipsis:
         if len(args) != len(value):
             raise Mismatch(f"{where}: expected {text} of {len(args)} items, found {len(value)}")
-        return tuple(conform(v, make_spec(a), f"{where}[{i}]") for i, (v, a) in enumerate(zip(value, args, strict=True)))
+        return tuple(
+            conform(v, make_spec(a), f"{where}[{i}]")
+            for i, (v, a) in enumerate(zip(value, args, strict=True))
+        )
     inner = make_spec(args[0])
     return type(value)(conform(v, inner, f"{where}[{i}]") for i, v in enumerate(value))
 

@@ -76,9 +76,7 @@ def parse_target(target: str) -> Target:
         UsageError: the text names neither a file nor a module.
     """
     head, colon, name = target.rpartition(":")
-    if not colon:
-        head, name = target, ""
-    elif os.sep in name or name.endswith(".py"):
+    if not colon or os.sep in name or name.endswith(".py"):
         head, name = target, ""
     if not head or (name and not name.isidentifier()):
         raise UsageError(f"'{target}': {EXPECTED}, for example flights.py:delays")

@@ -49,7 +49,9 @@ class Tracer(Protocol):
 
     def call(self, operator: Operator[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any: ...
 
-    def map(self, operator: Operator[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]: ...
+    def map(
+        self, operator: Operator[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> list[Any]: ...
 
 
 active_tracer: ContextVar[Tracer | None] = ContextVar("flowlearner_tracer", default=None)
@@ -140,7 +142,9 @@ def _load_operator(module: str, qualname: str) -> Any:
     return found
 
 
-def _make_operator(fn: Any, interface: Any, resources: Any, cache: Any, effects: Any, version: Any, uses: Any) -> Any:
+def _make_operator(
+    fn: Any, interface: Any, resources: Any, cache: Any, effects: Any, version: Any, uses: Any
+) -> Any:
     return Operator(fn, interface, resources, cache=cache, effects=effects, version=version, uses=uses)
 
 

@@ -86,7 +86,7 @@ def conform_given(param: Param, value: Any) -> Any:
             raise Mismatch(f"{where}: expected an operator, found {type_text(type(value))}")
         return value
     named = isinstance(value, (str, Path))
-    if named and (param.type.is_table or str(value).startswith(ARTIFACT_PREFIX) and not _takes_text(param)):
+    if named and (param.type.is_table or (str(value).startswith(ARTIFACT_PREFIX) and not _takes_text(param))):
         return str(value)
     return conform(value, param.type, where)
 

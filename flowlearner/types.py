@@ -102,7 +102,7 @@ class Columns:
     types: tuple[tuple[str, Any], ...]
 
     def __init__(self, *names: str, **types: Any) -> None:
-        columns = {name: Any for name in names} | types
+        columns = dict.fromkeys(names, Any) | types
         object.__setattr__(self, "types", tuple(columns.items()))
 
     @property

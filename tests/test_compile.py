@@ -9,7 +9,19 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from flowlearner import Choice, Columns, CompileError, Metric, Model, Operator, Range, Seed, Static, operator, workflow
+from flowlearner import (
+    Choice,
+    Columns,
+    CompileError,
+    Metric,
+    Model,
+    Operator,
+    Range,
+    Seed,
+    Static,
+    operator,
+    workflow,
+)
 from flowlearner.definition import CompileWarning
 from flowlearner.graph import Collection, Literal, NodeRef, ParamRef, RunSeed
 
@@ -113,13 +125,15 @@ def test_a_second_call_of_an_operator_is_numbered() -> None:
     graph = twice.compile()
     assert [n.name for n in graph.nodes] == ["count", "count_2", "total"]
     binding = graph.by_name["total"].inputs["values"]
-    assert binding == Collection(list, (NodeRef("count", "result"), NodeRef("count_2", "result"), Literal(3.0)))
+    assert binding == Collection(
+        list, (NodeRef("count", "result"), NodeRef("count_2", "result"), Literal(3.0))
+    )
 
 
 def test_the_outputs_of_a_named_tuple_unpack() -> None:
     @workflow
     def unpacked(rows: pd.DataFrame) -> pd.DataFrame:
-        left, right = split(rows)
+        _left, right = split(rows)
         return right
 
     assert unpacked.compile().outputs == {"result": NodeRef("split", "test")}
@@ -202,8 +216,10 @@ def test_the_published_iris_workflow_is_rejected_with_both_names() -> None:
 
     (problem,) = problems_of(iris)
     assert problem.kind == "outputs"
-    assert "mse" in problem.message and "logloss" in problem.message
-    assert problem.location and "test_compile.py:" in problem.location
+    assert "mse" in problem.message
+    assert "logloss" in problem.message
+    assert problem.location
+    assert "test_compile.py:" in problem.location
 
 
 def test_a_dict_of_outputs_is_checked_by_name() -> None:
@@ -215,7 +231,8 @@ def test_a_dict_of_outputs_is_checked_by_name() -> None:
         return {"logloss": evaluate(train(rows, "species", 3), rows, "species")}  # type: ignore[return-value]
 
     (problem,) = problems_of(iris)
-    assert "missing: mse" in problem.message and "undeclared: logloss" in problem.message
+    assert "missing: mse" in problem.message
+    assert "undeclared: logloss" in problem.message
 
 
 def test_all_mistakes_are_listed_together() -> None:
@@ -230,7 +247,8 @@ def test_all_mistakes_are_listed_together() -> None:
     found = problems_of(broken)
     texts = [str(p) for p in found]
     kinds = [p.kind for p in found]
-    assert kinds.count("unknown-argument") == 1 and "Did you mean 'test_size'?" in texts[0]
+    assert kinds.count("unknown-argument") == 1
+    assert "Did you mean 'test_size'?" in texts[0]
     assert any("has no output 'trian'" in t and "Did you mean 'train'?" in t for t in texts)
     assert any("input 'max_depth'" in t and "'deep'" in t for t in texts)
     assert "future-as-value" in kinds
@@ -383,7 +401,8 @@ def test_all_outputs_given_where_one_is_expected_lists_the_choices() -> None:
         return train(split(rows), "late", 3)  # type: ignore[arg-type]
 
     (problem,) = problems_of(whole)
-    assert "split.train" in problem.message and "split.test" in problem.message
+    assert "split.train" in problem.message
+    assert "split.test" in problem.message
 
 
 def test_a_workflow_that_contains_itself_is_a_cycle() -> None:
@@ -401,4 +420,6 @@ def test_an_exception_in_the_body_is_a_problem_with_its_line() -> None:
         return {}["missing"]  # type: ignore[no-any-return, typeddict-item]
 
     (problem,) = problems_of(fails)
-    assert "KeyError" in problem.message and problem.location and "test_compile.py:" in problem.location
+    assert "KeyError" in problem.message
+    assert problem.location
+    assert "test_compile.py:" in problem.location

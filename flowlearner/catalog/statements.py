@@ -65,7 +65,7 @@ def build_artifacts(dialect: str) -> Any:
     return statement.on_conflict_do_update(
         index_elements=["hash"],
         set_={n: new[n] for n in replaced} | {"preview": func.coalesce(new.preview, old.preview)},
-        # An equal row is not written again; inline bytes are compared too, since damaged ones keep their checksum.
+        # An equal row is not written again. Inline bytes are compared too: damaged ones keep their checksum.
         where=or_(*changed, missing),
     )
 

@@ -349,8 +349,8 @@ class Client:
         artifact = self.catalog.find_artifacts([found.hash]).get(found.hash)
         if artifact is None:
             raise ArtifactError(
-                f"run {record.id}, output '{output}': its artifact {found.hash} is not in the catalog any more. "
-                "Run the workflow again"
+                f"run {record.id}, output '{output}': its artifact {found.hash} is not in the catalog any "
+                "more. Run the workflow again"
             )
         return artifact
 
@@ -365,7 +365,8 @@ class Client:
             return single[name]
         known = [*record.outputs, *of_nodes]
         raise NotFoundError(
-            f"run {record.id} ({record.status}) has no output '{name}'; it has {shorten(known)}.{suggest(name, known)}"
+            f"run {record.id} ({record.status}) has no output '{name}'; "
+            f"it has {shorten(known)}.{suggest(name, known)}"
         )
 
     def find_artifact(self, hash_: str) -> Artifact:
@@ -408,14 +409,14 @@ class Client:
         codec = get_codec(artifact.codec)
         if codec.unsafe and not unsafe:
             raise ArtifactError(
-                f"artifact {artifact.hash} ({artifact.type}) was stored by pickle; loading it runs code that its "
-                "bytes name. If you trust who made it, load it with unsafe=True"
+                f"artifact {artifact.hash} ({artifact.type}) was stored by pickle; loading it runs code that "
+                "its bytes name. If you trust who made it, load it with unsafe=True"
             )
         self.store.check(artifact)
         return codec.decode(self.store.open(artifact), Any, artifact.type)
 
     def save_output(self, run_id: str, name: str, path: str | Path) -> Path:
-        """Write an output to a file: a table as .parquet, .csv, .tsv, .json or .arrow, other values in their own form.
+        """Write an output to a file: a table as .parquet, .csv, .tsv, .json or .arrow, others in their form.
 
         Raises:
             UsageError: the suffix names a form that the value does not have.

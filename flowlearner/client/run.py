@@ -50,7 +50,8 @@ class Outputs:
         return self[name]
 
     def _explain(self, name: str) -> str:
-        return f"run {self._run_id} has no output '{name}'; it has {shorten(self._names)}.{suggest(name, self._names)}"
+        nearest = suggest(name, self._names)
+        return f"run {self._run_id} has no output '{name}'; it has {shorten(self._names)}.{nearest}"
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
@@ -307,7 +308,7 @@ def _preview_of(artifact: Artifact | None) -> Any:
 
 
 def to_plain(value: Any) -> Any:
-    """Return a value that every JSON parser reads: NaN and infinity become text, as JSON has no word for them."""
+    """Return a value that every JSON parser reads: NaN and infinity become text, for JSON lacks them."""
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
     if isinstance(value, Mapping):

@@ -120,7 +120,7 @@ def _raise(failure: NodeFailure) -> Any:
 
 
 def _call_detached(task: NodeTask, attempt: int, sink: Callable[[LogLine], None]) -> Any:
-    """Make the attempt in a daemon thread, so that a cancelled run need not wait for code that cannot be stopped."""
+    """Make the attempt in a daemon thread: a cancelled run need not wait for code that cannot be stopped."""
     box: list[Any] = []
     task.ended.clear()
 
@@ -257,7 +257,7 @@ def _run_in_flow(submission: Submission, flow_run: Any) -> Any:
             api_url=PREFECT_API_URL.value(),
             on_status=remember,
         )
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - whoever called the flow raises it again
         box.error = error
         if isinstance(error, KeyboardInterrupt):
             return ended[0] if ended else Cancelled(message="interrupted")
@@ -272,7 +272,7 @@ def _deployment_tags(flow_run: Any) -> dict[str, str]:
 
 
 def make_signature(definition: Definition) -> inspect.Signature:
-    """Return the workflow's signature as Prefect's forms and schedules need it: plain types, plain defaults."""
+    """Return the workflow's signature as Prefect's forms and schedules need it: plain types and defaults."""
     params = []
     for p in definition.interface.params:
         default: Any = inspect.Parameter.empty

@@ -312,7 +312,7 @@ class _LocalServer:
             if not _answers(state, ANSWER_LIMIT_S):
                 raise ServerError(
                     f"The local Prefect server (pid {state.pid}, {state.url}) runs but does not answer "
-                    f"within {ANSWER_LIMIT_S:g} s. Stop it with `flowlearner down`; the next run starts a new one. "
+                    f"within {ANSWER_LIMIT_S:g} s. Stop it with `flowlearner down`; a run starts another. "
                     f"Its log is {self.log_path}."
                 )
         return state

@@ -83,7 +83,7 @@ def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A user's folder with tips.py and tips.csv, which is the current one; its modules are forgotten afterwards."""
+    """A user's folder with tips.py and tips.csv, the current one; its modules are forgotten afterwards."""
     folder = tmp_path / "project"
     folder.mkdir()
     (folder / "tips.py").write_text(TIPS)

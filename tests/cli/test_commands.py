@@ -59,7 +59,8 @@ def test_the_json_of_a_run_has_all_that_is_promised(run_tips: Run) -> None:
         "outputs", "error",
     }  # fmt: skip
     assert set(run) >= {
-        "id", "owner", "created_at", "started_at", "finished_at", "parent_id", "sweep_id", "trial_number", "environment",
+        "id", "owner", "created_at", "started_at", "finished_at", "parent_id", "sweep_id", "trial_number",
+        "environment",
     }  # fmt: skip
     assert set(run["code"]) >= {"commit", "dirty", "snapshot"}
 
