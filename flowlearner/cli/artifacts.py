@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from flowlearner.cli.options import AsJson, make_group
 from flowlearner.cli.output import emit, get_out
 from flowlearner.cli.show import describe_artifact, make_table, print_facts, print_heading
 from flowlearner.cli.text import SHORT_ID, clean, clean_line, shorten_line, show_number, show_size
@@ -24,13 +25,7 @@ USES_SHOWN = 10
 TEXT_SHOWN = 2000
 _HASH = re.compile(r"[0-9a-f]{6,64}")
 
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    help="Show stored values and write them to files.",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = make_group("Show stored values and write them to files.")
 
 Which = Annotated[
     str,
@@ -40,7 +35,6 @@ Which = Annotated[
         show_default=False,
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 def _find(client: Client, which: str) -> Artifact:

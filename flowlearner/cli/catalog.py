@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from flowlearner.cli.options import AsJson, Limit, make_group
 from flowlearner.cli.output import emit, get_out
 from flowlearner.cli.show import make_table, print_facts, print_heading, print_runs
 from flowlearner.cli.text import clean, clean_line, count_of, shorten_line, show_age, show_duration, show_size
@@ -17,28 +18,15 @@ from flowlearner.client.run import to_plain
 from flowlearner.errors import CatalogError
 
 SHORT_VERSION = 12
-_SETTINGS = {"help_option_names": ["-h", "--help"]}
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-Limit = Annotated[int, typer.Option(min=1, metavar="N", help="Show at most so many.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", show_default=False)]
 WithSource = Annotated[bool, typer.Option("--source", help="Also the source of the newest version.")]
 
 
-def _make_group(text: str) -> typer.Typer:
-    return typer.Typer(
-        add_completion=False,
-        no_args_is_help=True,
-        pretty_exceptions_enable=False,
-        help=text,
-        context_settings=_SETTINGS,
-    )
-
-
-experiments = _make_group("List and show experiments.")
-workflows = _make_group("List and show workflows that have run.")
-operators = _make_group("List and show operators that have run.")
-app = _make_group("Upgrade, check and clean up the catalog.")
+experiments = make_group("List and show experiments.")
+workflows = make_group("List and show workflows that have run.")
+operators = make_group("List and show operators that have run.")
+app = make_group("Upgrade, check and clean up the catalog.")
 
 
 def _to_json(record: Any) -> dict[str, Any]:

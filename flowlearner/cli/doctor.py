@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
-from typing import Annotated, Any
 
 import typer
 from packaging.requirements import Requirement
@@ -17,6 +16,7 @@ from packaging.utils import canonicalize_name
 from rich.text import Text
 
 from flowlearner import __version__
+from flowlearner.cli.options import AsJson, make_command
 from flowlearner.cli.output import emit, get_out
 from flowlearner.cli.show import make_table
 from flowlearner.cli.text import clean, count_of, show_size
@@ -142,7 +142,7 @@ def _run_check(name: str, settings: Settings) -> Finding:
         return Finding(name, "broken", str(error))
 
 
-def _doctor(json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False) -> None:
+def _doctor(json: AsJson = False) -> None:
     settings = get_settings()
     findings = [_run_check(name, settings) for name in CHECKS]
     broken = [f for f in findings if f.state == "broken"]
@@ -170,13 +170,4 @@ def _print(findings: list[Finding], broken: int) -> None:
     console.print(Text(f"{count_of(broken, 'check')} failed." if broken else "All is well.", style="bold"))
 
 
-def _make() -> Any:
-    made = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    settings = {"help_option_names": ["-h", "--help"]}
-    made.command("doctor", help="Check this installation and say how to mend it.", context_settings=settings)(
-        _doctor
-    )
-    return made
-
-
-doctor = _make()
+doctor = make_command("doctor", "Check this installation and say how to mend it.", _doctor)

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flowlearner.cli.display import RunDisplay
+from flowlearner.cli.options import AsJson, make_command
 from flowlearner.cli.output import emit, get_out
 from flowlearner.cli.parameters import META, Call, WorkflowCommand, read_parameters
 from flowlearner.cli.show import print_result
@@ -51,20 +52,10 @@ Assignments = Annotated[
         show_default=False,
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Executor = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="What runs the graph: prefect (default) or local.", show_default=False),
 ]
-
-_SETTINGS = {"help_option_names": ["-h", "--help"]}
-
-
-def _make_app(command: Any, name: str, summary: str, panel: str = "Run") -> typer.Typer:
-    made = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    options: dict[str, Any] = {} if name == "demo" else {"cls": WorkflowCommand, "epilog": EPILOG}
-    made.command(name, help=summary, context_settings=_SETTINGS, rich_help_panel=panel, **options)(command)
-    return made
 
 
 def _check(
@@ -103,7 +94,9 @@ def _run(
     executor: Executor = None,
     run_seed: Annotated[
         int | None,
-        typer.Option("--run-seed", metavar="N", help="Seed of unbound Seed parameters.", show_default="0"),
+        typer.Option(
+            "--run-seed", metavar="N", help="Seed of unbound Seed parameters; else 0.", show_default=False
+        ),
     ] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Take nothing from the cache.")] = False,
     refresh: Annotated[
@@ -148,9 +141,12 @@ def _demo(executor: Executor = None, json: AsJson = False) -> None:
     run_and_print(workflow.with_options(executor=executor, command=_show_command()), {}, json)
 
 
-check = _make_app(_check, "check", "Compile a workflow and show its graph; nothing runs.")
-run = _make_app(_run, "run", "Run a workflow.")
-demo = _make_app(_demo, "demo", "Run the flights example, whole, and print its result.")
+_TAKES_PARAMETERS: dict[str, Any] = {"cls": WorkflowCommand, "epilog": EPILOG}
+check = make_command(
+    "check", "Compile a workflow and show its graph; nothing runs.", _check, **_TAKES_PARAMETERS
+)
+run = make_command("run", "Run a workflow.", _run, **_TAKES_PARAMETERS)
+demo = make_command("demo", "Run the flights example, whole, and print its result.", _demo)
 
 
 def _get_workflow(call: Call) -> Workflow[..., Any]:

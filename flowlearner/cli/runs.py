@@ -11,6 +11,7 @@ import typer
 from rich.text import Text
 
 from flowlearner.cli.display import STYLES
+from flowlearner.cli.options import AsJson, Limit, RunId, RunIds, Trials, make_command, make_group
 from flowlearner.cli.output import emit, get_out
 from flowlearner.cli.run import read_assignments
 from flowlearner.cli.show import make_table, print_heading, print_run, print_runs, show_plain
@@ -22,26 +23,7 @@ from flowlearner.records import LogLine, Status
 FOLLOW_POLL_S = 0.3
 FIRST_RUN = "Make the first one: flowlearner run FILE:WORKFLOW, or flowlearner demo."
 
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    help="List, show, compare, tag, cancel and delete runs.",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-search = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-
-RunId = Annotated[
-    str,
-    typer.Argument(metavar="RUN", help="The id of a run, or any unique beginning of it.", show_default=False),
-]
-RunIds = Annotated[
-    list[str],
-    typer.Argument(metavar="RUN...", help="Ids of runs, or unique beginnings of them.", show_default=False),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-Limit = Annotated[int, typer.Option(min=1, metavar="N", help="Show at most so many.")]
-Trials = Annotated[bool, typer.Option("--trials", help="Trials of sweeps too.")]
+app = make_group("List, show, compare, tag, cancel and delete runs.")
 
 
 @app.command("list")
@@ -81,8 +63,7 @@ def list_runs(
     _list_and_print(filters, {"order_by": sort, "descending": not ascending}, limit, json)
 
 
-@search.command("search")
-def search_runs(
+def _search(
     query: Annotated[
         str,
         typer.Argument(
@@ -95,8 +76,10 @@ def search_runs(
     limit: Limit = 50,
     json: AsJson = False,
 ) -> None:
-    """Find runs by their params, metrics, tags and attributes (status, workflow, created ...)."""
     _list_and_print({"query": query, "include_trials": trials}, {}, limit, json)
+
+
+search = make_command("search", "Find runs by their params, metrics, tags and more.", _search)
 
 
 def _list_and_print(filters: dict[str, Any], order: dict[str, Any], limit: int, json: bool) -> None:

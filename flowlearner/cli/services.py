@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from rich.text import Text
 
+from flowlearner.cli.options import AsJson, make_command
 from flowlearner.cli.output import emit, get_out, say
 from flowlearner.cli.show import make_table
 from flowlearner.cli.text import clean_line, show_age
@@ -14,14 +14,7 @@ from flowlearner.client.run import time_json
 from flowlearner.config import get_settings
 from flowlearner.engine.server import ServerInfo, ensure_server, get_server, stop_server
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 STYLES = {"running": "green", "external": "green", "stopped": "dim"}
-
-
-def _make(name: str, summary: str, command: Any) -> typer.Typer:
-    made = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    made.command(name, help=summary, context_settings={"help_option_names": ["-h", "--help"]})(command)
-    return made
 
 
 def _to_json(info: ServerInfo) -> dict[str, Any]:
@@ -75,6 +68,6 @@ def _status(json: AsJson = False) -> None:
     _print(info)
 
 
-up = _make("up", "Start the local Prefect server and wait until it answers.", _up)
-down = _make("down", "Stop the local Prefect server.", _down)
-status = _make("status", "Show which services run, and where.", _status)
+up = make_command("up", "Start the local Prefect server and wait until it answers.", _up)
+down = make_command("down", "Stop the local Prefect server.", _down)
+status = make_command("status", "Show which services run, and where.", _status)
