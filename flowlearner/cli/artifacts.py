@@ -14,7 +14,7 @@ from rich.text import Text
 from flowlearner.cli.options import AsJson, make_group
 from flowlearner.cli.output import emit, get_out
 from flowlearner.cli.show import describe_artifact, make_table, print_facts, print_heading
-from flowlearner.cli.text import SHORT_ID, clean, clean_line, shorten_line, show_number, show_size
+from flowlearner.cli.text import SHORT_ID, clean, clean_line, shorten_line, show_number, show_size, show_value
 from flowlearner.client import Client
 from flowlearner.client.run import to_plain
 from flowlearner.errors import UsageError
@@ -23,6 +23,8 @@ from flowlearner.records import Artifact, ArtifactUse
 ROWS_SHOWN = 10
 USES_SHOWN = 10
 TEXT_SHOWN = 2000
+# Plain values without a preview are small.
+SCALARS = "json/"
 _HASH = re.compile(r"[0-9a-f]{6,64}")
 
 app = make_group("Show stored values and write them to files.")
@@ -56,6 +58,8 @@ def show_artifact(which: Which, json: AsJson = False) -> None:
         artifact = _find(client, which)
         producers = client.find_producers(artifact.hash, USES_SHOWN)
         consumers = client.find_consumers(artifact.hash, USES_SHOWN)
+        is_scalar = artifact.preview is None and artifact.codec.startswith(SCALARS)
+        value = client.load_artifact(artifact.hash) if is_scalar else None
     if json:
         emit(
             {
@@ -64,6 +68,7 @@ def show_artifact(which: Which, json: AsJson = False) -> None:
                 "codec": artifact.codec,
                 "size_bytes": artifact.size_bytes,
                 "checksum": artifact.checksum,
+                "value": to_plain(value),
                 "preview": to_plain(artifact.preview),
                 "producers": [_use_json(u) for u in producers],
                 "consumers": [_use_json(u) for u in consumers],
@@ -73,7 +78,8 @@ def show_artifact(which: Which, json: AsJson = False) -> None:
     console = get_out()
     facts = [
         ("Artifact", artifact.hash),
-        ("Value", describe_artifact(artifact)),
+        ("Type", describe_artifact(artifact)),
+        ("Value", clean(show_value(value, TEXT_SHOWN)) if is_scalar else ""),
         ("Stored", f"{show_size(artifact.size_bytes)} as {clean_line(artifact.codec)}"),
         ("Made by", _describe_uses(producers)),
         ("Used by", _describe_uses(consumers)),
@@ -109,7 +115,15 @@ def _print_preview(console: Console, preview: Mapping[str, Any]) -> None:
     if preview.get("kind") == "table" and isinstance(columns, list):
         print_heading(console, "Columns")
         table = make_table(
-            "", "type", "missing", "distinct", "least", "mean", "greatest", right=("missing", "distinct")
+            console,
+            "",
+            "type",
+            "missing",
+            "distinct",
+            "least",
+            "mean",
+            "greatest",
+            right=("missing", "distinct", "least", "mean", "greatest"),
         )
         for column in columns:
             cells = [column.get(key) for key in ("type", "nulls", "distinct", "min", "mean", "max")]
@@ -119,7 +133,8 @@ def _print_preview(console: Console, preview: Mapping[str, Any]) -> None:
         names = [str(c.get("name", "")) for c in columns]
         if head and len(names) <= ROWS_SHOWN:
             print_heading(console, "First rows")
-            rows = make_table(*(clean_line(n) for n in names))
+            numbers = [clean_line(c.get("name", "")) for c in columns if "mean" in c]
+            rows = make_table(console, *(clean_line(n) for n in names), right=numbers)
             for row in head[:ROWS_SHOWN]:
                 values = [row.get(n) for n in names] if isinstance(row, dict) else list(row)
                 rows.add_row(*(Text(_show_cell(v)) for v in values))

@@ -11,8 +11,16 @@ from rich.text import Text
 
 from flowlearner.cli.options import AsJson, Limit, make_group
 from flowlearner.cli.output import emit, get_out
-from flowlearner.cli.show import make_table, print_facts, print_heading, print_runs
-from flowlearner.cli.text import clean, clean_line, count_of, shorten_line, show_age, show_duration, show_size
+from flowlearner.cli.show import make_table, print_facts, print_heading, print_runs, show_when
+from flowlearner.cli.text import (
+    clean,
+    clean_line,
+    count_of,
+    shorten_line,
+    show_duration,
+    show_size,
+    show_value,
+)
 from flowlearner.client import Client
 from flowlearner.client.run import to_plain
 from flowlearner.errors import CatalogError
@@ -49,7 +57,7 @@ def _print_list(
     if not items:
         console.print(Text(f"No {noun}s yet. Make the first run: flowlearner run FILE:WORKFLOW"))
         return
-    table = make_table(*columns, right=right)
+    table = make_table(console, *columns, right=right)
     for item in items[:limit]:
         table.add_row(*(Text(show(item)) for show in columns.values()))
     console.print(table)
@@ -65,11 +73,14 @@ def list_experiments(limit: Limit = 50, json: AsJson = False) -> None:
     columns = {
         "Experiment": lambda e: clean_line(e.name),
         "Runs": lambda e: f"{e.run_count:,}",
+        "Trials": lambda e: f"{e.trial_count:,}",
         "Completed": lambda e: f"{e.completed_count:,}",
         "Failed": lambda e: f"{e.failed_count:,}",
-        "Last run": lambda e: show_age(e.last_run_at),
+        "Last run": lambda e: show_when(get_out(), e.last_run_at),
     }
-    _print_list(found, limit, json, columns, ["Runs", "Completed", "Failed"], "experiment")
+    if not any(e.trial_count for e in found):
+        del columns["Trials"]
+    _print_list(found, limit, json, columns, ["Runs", "Trials", "Completed", "Failed"], "experiment")
 
 
 @experiments.command("show")
@@ -102,7 +113,7 @@ def list_workflows(limit: Limit = 50, json: AsJson = False) -> None:
         "Versions": lambda w: f"{w.version_count:,}",
         "Runs": lambda w: f"{w.run_count:,}",
         "Failed": lambda w: f"{w.failed_count:,}",
-        "Last run": lambda w: show_age(w.last_run_at),
+        "Last run": lambda w: show_when(get_out(), w.last_run_at),
         "About": lambda w: _first_line(w.doc),
     }
     _print_list(found, limit, json, columns, ["Versions", "Runs", "Failed"], "workflow")
@@ -122,7 +133,7 @@ def show_workflow(name: Name, source: WithSource = False, json: AsJson = False) 
             "Runs",
             f"{summary.run_count:,} ({summary.completed_count:,} completed, {summary.failed_count:,} failed)",
         ),
-        ("Last run", show_age(summary.last_run_at)),
+        ("Last run", show_when(get_out(), summary.last_run_at)),
         ("Operators", ", ".join(clean_line(o) for o in found.operators)),
     ]
     _print_detail(summary.name, found.versions, facts, source)
@@ -186,7 +197,8 @@ def _print_detail(name: str, versions: Sequence[Any], facts: Sequence[tuple[str,
             print_facts(console, [(clean_line(r["name"]), _describe_slot(r)) for r in rows])
     print_heading(console, "Versions")
     print_facts(
-        console, [(v.fingerprint[:SHORT_VERSION], f"first seen {show_age(v.first_seen)}") for v in versions]
+        console,
+        [(v.fingerprint[:SHORT_VERSION], f"first seen {show_when(console, v.first_seen)}") for v in versions],
     )
     if source:
         print_heading(console, "Source")
@@ -194,13 +206,14 @@ def _print_detail(name: str, versions: Sequence[Any], facts: Sequence[tuple[str,
 
 
 def _describe_slot(slot: Mapping[str, Any]) -> str:
-    bounds = f" {slot['bounds']}" if slot.get("bounds") else ""
-    text = f"{slot['type']}{bounds}"
-    if "required" in slot:
-        text += "  required" if slot["required"] else f" = {slot['default']}"
-    if slot.get("columns"):
-        text += f"  columns {', '.join(slot['columns'])}"
-    return clean_line(f"{text}  {slot['doc']}" if slot.get("doc") else text)
+    """Return a parameter or output in a line: its type, range, default, columns and text."""
+    kind = f"{slot['type']} {slot['bounds']}" if slot.get("bounds") else str(slot["type"])
+    if slot.get("required") is False:
+        kind += " = the run's seed" if slot["type"] == "Seed" else f" = {show_value(slot['default'])}"
+    parts = [kind, "required" if slot.get("required") else ""]
+    parts.append(f"columns {', '.join(slot['columns'])}" if slot.get("columns") else "")
+    parts.append(str(slot.get("doc") or ""))
+    return "; ".join(clean_line(p) for p in parts if p)
 
 
 @app.command("upgrade")

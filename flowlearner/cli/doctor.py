@@ -161,7 +161,7 @@ def _doctor(json: AsJson = False) -> None:
 
 def _print(findings: list[Finding], broken: int) -> None:
     console = get_out()
-    table = make_table("Check", "State", "Found")
+    table = make_table(console, "Check", "State", "Found")
     for finding in findings:
         table.add_row(
             finding.name, Text(finding.state, style=STYLES[finding.state]), Text(clean(finding.message))

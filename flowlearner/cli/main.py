@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import os
 import sys
 import traceback
@@ -16,11 +17,19 @@ from typer.core import TyperGroup
 
 from flowlearner import __version__
 from flowlearner.cli.output import complain, emit, reserved_stdout
-from flowlearner.errors import FlowLearnerError, QueryError
+from flowlearner.errors import FlowLearnerError, QueryError, UsageError, suggest
 
 INTERRUPTED = 130
 # What a shell reports of a process that SIGPIPE ended.
 PIPE_CLOSED = 141
+
+HELP = """Typed workflows whose every run is remembered.
+
+Begin with `flowlearner demo`, or with a workflow of your own: `flowlearner run FILE:WORKFLOW`.
+
+Every command that prints records takes --json. Exit statuses: 0 done, 1 your operator or input failed, \
+2 wrong usage, 3 the platform failed, 130 Ctrl-C.
+"""
 
 # name: (module below flowlearner.cli, what it holds, panel, help). A module is imported when its command is
 # called; a test compares the help with the command's own.
@@ -52,7 +61,8 @@ class LazyGroup(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in COMMANDS:
-            return None
+            hint = suggest(cmd_name, COMMANDS)
+            raise UsageError(f"no command '{cmd_name}'.{hint} See all of them: flowlearner --help")
         module, attribute, panel, text = COMMANDS[cmd_name]
         if self._listing:
             return _make_stub(cmd_name, panel, text)
@@ -90,17 +100,13 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(help=HELP)
 def _root(
     version: bool = typer.Option(
         False, "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
     ),
 ) -> None:
-    """Typed workflows whose every run is remembered.
-
-    Every command that prints records takes --json. Exit statuses: 0 done, 1 your operator or input failed,
-    2 wrong usage, 3 the platform failed, 130 Ctrl-C.
-    """
+    """Take the options of the program itself."""
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -110,6 +116,8 @@ def main(args: Sequence[str] | None = None) -> int:
         args: without the program's name; from the command line if left out.
     """
     arguments = list(sys.argv[1:] if args is None else args)
+    _tolerate(sys.stdout)
+    _tolerate(sys.stderr)
     as_json = wants_json(arguments)
     with contextlib.ExitStack() as stack:
         stack.enter_context(_plain_warnings())
@@ -124,6 +132,12 @@ def main(args: Sequence[str] | None = None) -> int:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             status = PIPE_CLOSED
     return status
+
+
+def _tolerate(stream: TextIO) -> None:
+    """Let a stream escape what its encoding cannot say, such as a tick in Latin-1."""
+    if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+        stream.reconfigure(errors="backslashreplace")
 
 
 def wants_json(arguments: Sequence[str]) -> bool:

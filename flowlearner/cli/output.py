@@ -6,10 +6,11 @@ import contextlib
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 from rich.console import Console
 from rich.text import Text
@@ -17,6 +18,7 @@ from rich.text import Text
 from flowlearner.cli.text import clean
 
 PIPE_WIDTH = 1000
+_BLANKS = re.compile(r" +$", re.MULTILINE)
 
 
 @dataclass
@@ -87,9 +89,25 @@ def get_err() -> Console:
 
 def _make_console(stream: TextIO) -> Console:
     console = Console(file=stream, highlight=False, markup=False, emoji=False)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
+    if not console.is_terminal:
+        # Tables fill their last column with blanks, which is nothing but length in a file.
+        console.file = cast(TextIO, _Trimmed(stream))
         console.width = PIPE_WIDTH
     return console
+
+
+class _Trimmed:
+    """A stream that drops blanks at the ends of lines; whole lines must come in one piece."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        self._stream.write(_BLANKS.sub("", text))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def say(message: str) -> None:

@@ -14,13 +14,14 @@ from flowlearner.cli.display import STYLES
 from flowlearner.cli.options import AsJson, Limit, RunId, RunIds, Trials, make_command, make_group
 from flowlearner.cli.output import emit, get_out
 from flowlearner.cli.run import read_assignments
-from flowlearner.cli.show import make_table, print_heading, print_run, print_runs, show_plain
-from flowlearner.cli.text import SHORT_ID, clean, clean_line, count_of, show_age, show_duration, show_number
+from flowlearner.cli.show import make_table, print_heading, print_run, print_runs, show_plain, show_when
+from flowlearner.cli.text import SHORT_ID, clean, clean_line, count_of, show_duration, show_number
 from flowlearner.client import Client, Comparison, Row, Run
-from flowlearner.errors import UsageError
+from flowlearner.errors import PlatformError, UsageError
 from flowlearner.records import LogLine, Status
 
 FOLLOW_POLL_S = 0.3
+SHORT_VERSION = 12
 FIRST_RUN = "Make the first one: flowlearner run FILE:WORKFLOW, or flowlearner demo."
 
 app = make_group("List, show, compare, tag, cancel and delete runs.")
@@ -190,11 +191,11 @@ def compare_runs(
 
 def _print_comparison(comparison: Comparison, everything: bool) -> None:
     console = get_out()
-    table = make_table("", *(r.id[:SHORT_ID] for r in comparison.runs))
+    table = make_table(console, "", *(r.id[:SHORT_ID] for r in comparison.runs))
     facts = {
         "workflow": [Text(clean_line(r.workflow)) for r in comparison.runs],
         "status": [Text(r.status.value, style=STYLES[r.status]) for r in comparison.runs],
-        "created": [Text(show_age(r.record.created_at)) for r in comparison.runs],
+        "created": [Text(show_when(console, r.record.created_at)) for r in comparison.runs],
         "took": [Text(show_duration(r.duration_s)) for r in comparison.runs],
     }
     for name, cells in facts.items():
@@ -214,7 +215,7 @@ def _print_comparison(comparison: Comparison, everything: bool) -> None:
             *(["change"] if numeric and len(names) == 2 else []),
             *(["differs in"] if section == "nodes" else []),
         ]
-        inner = make_table("", *columns, right=columns if numeric else ())
+        inner = make_table(console, "", *columns, right=columns if numeric else ())
         for row in shown:
             inner.add_row(Text(clean_line(row.name)), *_show_row(section, row, comparison.runs))
         console.print(inner)
@@ -231,7 +232,9 @@ def _show_row(section: str, row: Row, runs: Sequence[Run]) -> list[Text]:
         return [*cells, Text(", ".join(clean_line(c) for c in row.changed), style="yellow")]
     if section == "outputs":
         return [Text("-" if v is None else _brief_output(v), style=style) for v in row.values]
-    cells = [Text(show_plain(v), style=style) for v in row.values]
+    is_version = section == "code" and row.name in ("workflow_version", "commit")
+    values = [v[:SHORT_VERSION] if is_version and v else v for v in row.values]
+    cells = [Text(show_plain(v), style=style) for v in values]
     if section == "metrics" and len(runs) == 2:
         cells.append(Text(_show_change(*row.values), style="cyan"))
     return cells
@@ -264,13 +267,15 @@ def cancel_run(
     """Stop a run that is going on, and wait until it has stopped."""
     with Client() as client:
         found = client.cancel_run(run, wait_s)
-        if json:
+        if json and found.status.is_final:
             emit(found.to_json())
             return
-    if found.status.is_final:
-        get_out().print(Text(f"Run {found.id[:SHORT_ID]} is {found.status.value}."))
-    else:
-        get_out().print(Text(f"Run {found.id[:SHORT_ID]} was asked to stop and has not stopped yet."))
+    if not found.status.is_final:
+        raise PlatformError(
+            f"run {found.id} was asked to stop, and after {wait_s:g} s its process has not ended it. "
+            f"See how it goes on: flowlearner runs show {found.id[:SHORT_ID]}"
+        )
+    get_out().print(Text(f"Run {found.id[:SHORT_ID]} is {found.status.value}."))
 
 
 @app.command("tag")

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+import signal
+import time
+from typing import Annotated, Any
 
+import typer
 from rich.text import Text
 
 from flowlearner.cli.options import AsJson, make_command
 from flowlearner.cli.output import emit, get_out, say
-from flowlearner.cli.show import make_table
-from flowlearner.cli.text import clean_line, show_age
+from flowlearner.cli.show import make_table, show_when
+from flowlearner.cli.text import clean_line
 from flowlearner.client.run import time_json
-from flowlearner.config import get_settings
+from flowlearner.config import Settings, get_settings
 from flowlearner.engine.server import ServerInfo, ensure_server, get_server, stop_server
+from flowlearner.errors import ServerError
 
+WATCH_PERIOD_S = 1.0
 STYLES = {"running": "green", "external": "green", "stopped": "dim"}
 
 
@@ -29,25 +34,55 @@ def _to_json(info: ServerInfo) -> dict[str, Any]:
 
 
 def _print(info: ServerInfo) -> None:
-    table = make_table("Service", "State", "Page", "Pid", "Since", right=("Pid",))
+    console = get_out()
+    table = make_table(console, "Service", "State", "Page", "Pid", "Since", right=("Pid",))
     table.add_row(
         Text("prefect"),
         Text(info.state, style=STYLES.get(info.state, "red")),
         Text(clean_line(info.page_url) if info.url else ""),
         Text("" if info.pid is None else str(info.pid)),
-        Text(show_age(info.started_at)),
+        Text(show_when(console, info.started_at)),
     )
-    get_out().print(table)
+    console.print(table)
 
 
-def _up(json: AsJson = False) -> None:
+def _up(
+    foreground: Annotated[
+        bool, typer.Option("--foreground", help="Stay until Ctrl-C, then stop what was started.")
+    ] = False,
+    json: AsJson = False,
+) -> None:
     settings = get_settings()
+    was_running = get_server(settings).state == "running"
     ensure_server(settings, say)
     info = get_server(settings)
     if json:
         emit([_to_json(info)])
+    else:
+        _print(info)
+    if foreground and info.state == "running":
+        _stay(settings, stops_it=not was_running)
+
+
+def _stay(settings: Settings, stops_it: bool) -> None:
+    """Wait for Ctrl-C, or a request to end; then stop the server.
+
+    Raises:
+        ServerError: the server has ended meanwhile.
+    """
+    say("Press Ctrl-C to stop." if stops_it else "It ran before, and goes on after Ctrl-C.")
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        while get_server(settings).state != "stopped":
+            time.sleep(WATCH_PERIOD_S)
+    except KeyboardInterrupt:
+        if stops_it:
+            stop_server(settings)
+            say("Stopped the local Prefect server.")
         return
-    _print(info)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    raise ServerError("the local Prefect server has ended. Start it again: flowlearner up")
 
 
 def _down(json: AsJson = False) -> None:
@@ -55,9 +90,8 @@ def _down(json: AsJson = False) -> None:
     if json:
         emit({"stopped": ["prefect"] if stopped else []})
         return
-    get_out().print(
-        Text("Stopped the local Prefect server." if stopped else "No local Prefect server was running.")
-    )
+    message = "Stopped the local Prefect server." if stopped else "No local Prefect server was running."
+    get_out().print(Text(message))
 
 
 def _status(json: AsJson = False) -> None:

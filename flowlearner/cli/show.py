@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from rich import box
@@ -32,12 +32,33 @@ METRICS_IN_LIST = 3
 NODES_SHOWN = 100
 
 
-def make_table(*columns: str, right: Iterable[str] = ()) -> Table:
-    """Return an empty table in the style of all lists."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+def make_table(console: Console, *columns: str, right: Iterable[str] = (), is_short: bool = False) -> Table:
+    """Return an empty table in the style of all lists: with a rule below its head on a terminal only.
+
+    Args:
+        right: columns of numbers.
+        is_short: rows stay one line; what does not fit on a terminal is cut.
+    """
+    table = Table(
+        box=box.SIMPLE_HEAD if console.is_terminal else None,
+        pad_edge=False,
+        show_edge=False,
+        padding=(0, 1) if console.is_terminal else (0, 2, 0, 0),
+        header_style="bold",
+    )
     for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        table.add_column(
+            column,
+            justify="right" if column in right else "left",
+            overflow="ellipsis" if is_short else "fold",
+            no_wrap=is_short,
+        )
     return table
+
+
+def show_when(console: Console, at: datetime | None) -> str:
+    """Return how long ago something was, for a terminal; the time itself for a file, which is read later."""
+    return show_age(at) if console.is_terminal else show_time(at)
 
 
 def status_text(status: Status) -> Text:
@@ -53,23 +74,22 @@ def print_runs(console: Console, runs: Sequence[Run], total: int | None = None) 
     if not runs:
         console.print(Text("No runs."))
         return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
-    table.add_column("Run", no_wrap=True, style="cyan")
-    table.add_column("Workflow", no_wrap=True, overflow="ellipsis", max_width=24)
-    table.add_column("Status", no_wrap=True)
     experiments = {r.experiment for r in runs}
-    if experiments != {"default"}:
-        table.add_column("Experiment", no_wrap=True, overflow="ellipsis", max_width=16)
-    table.add_column("Created", no_wrap=True)
-    table.add_column("Took", no_wrap=True, justify="right")
-    table.add_column("Metrics", no_wrap=True, overflow="ellipsis", ratio=1 if console.is_terminal else None)
+    shown = ["Experiment"] if experiments != {"default"} else []
+    columns = ["Run", "Workflow", "Status", *shown, "Created", "Took", "Metrics"]
+    table = make_table(console, *columns, right=("Took",), is_short=True)
+    if console.is_terminal:
+        for column in table.columns:
+            column.max_width = {"Workflow": 24, "Experiment": 16}.get(str(column.header))
+            # What tells runs apart is never cut.
+            column.min_width = {"Run": SHORT_ID, "Status": 9, "Created": 10}.get(str(column.header))
     for run in runs:
         cells: list[Text] = [
-            Text(run.id[:SHORT_ID]),
+            Text(run.id[:SHORT_ID], style="cyan"),
             Text(clean_line(run.workflow)),
             status_text(run.status),
-            *([Text(clean_line(run.experiment))] if experiments != {"default"} else []),
-            Text(show_age(run.record.created_at)),
+            *([Text(clean_line(run.experiment))] if shown else []),
+            Text(show_when(console, run.record.created_at)),
             Text(show_duration(run.duration_s)),
             _brief_metrics(run.metrics),
         ]
@@ -169,18 +189,23 @@ def describe_artifact(artifact: Artifact) -> str:
     return kind
 
 
-_FRAME = re.compile(r"^\s+")
-
-
 def print_error(console: Console, error: ErrorInfo) -> None:
     """Print the message of a failure, then the user's own frames."""
     wrap = not console.is_terminal
     console.print()
     console.print(Text(clean(error.message), style="red"), soft_wrap=wrap)
-    trace = clean(error.traceback).rstrip()
-    if trace and trace != clean(error.message):
-        for line in trace.splitlines():
-            console.print(Text(f"  {line}", style="dim"), soft_wrap=wrap)
+    for line in _list_frames(error):
+        console.print(Text(f"  {line}", style="dim"), soft_wrap=wrap)
+
+
+def _list_frames(error: ErrorInfo) -> list[str]:
+    """Return the lines of a traceback without its head and without the message, which was printed before."""
+    lines = clean(error.traceback).rstrip().splitlines()
+    if lines and lines[0].startswith("Traceback ("):
+        lines = [line.removeprefix("  ") for line in lines[1:]]
+        if lines and clean(error.message).endswith(lines[-1]):
+            lines.pop()
+    return [] if "\n".join(lines) == clean(error.message) else lines
 
 
 def print_run(console: Console, run: Run, artifacts: Mapping[str, Artifact]) -> None:

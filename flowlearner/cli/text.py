@@ -59,7 +59,7 @@ def show_value(value: Any, limit: int = 60) -> str:
         return str(value)
     if isinstance(value, (int, float)):
         return clean_line(value) if isinstance(value, int) else show_exact(value)
-    return shorten_line(value, limit)
+    return shorten_line(value, limit) if value != "" else "''"
 
 
 def show_exact(value: float) -> str:
