@@ -60,7 +60,7 @@ def test_constraints_pin_each_requirement_within_its_bounds(requirement: Require
     ("name", "refused", "accepted"),
     [
         ("prefect", ["3.8.7", "3.9.1"], ["3.8.8"]),
-        ("fastapi", ["0.119.0", "0.155.0"], ["0.139.0", "0.154.0"]),
+        ("fastapi", ["0.119.0", "0.151.0"], ["0.139.0", "0.150.0"]),
         ("sqlalchemy", ["1.4.54", "2.1.0"], ["2.0.58"]),
     ],
 )

@@ -161,7 +161,7 @@ def run_flow(submission: Submission) -> str:
     box = _Box()
     token, box_token = _submission.set(submission), _box.set(box)
     try:
-        with _connected(url):
+        with _connected(url), prefect.tags(*_name_tags(submission.options)):
             flow(**parameters, return_state=True)
     finally:
         _submission.reset(token)
@@ -205,14 +205,10 @@ def make_flow(
     `run_flow` it takes the run that was prepared.
     """
 
+    # A runner may send the flow to another process by value: all that the body reaches must be picklable, so
+    # what it does is in a function of this module, which goes by its name.
     def body(**parameters: Any) -> Any:
-        prepared = _submission.get()
-        context = FlowRunContext.get()
-        flow_run = context.flow_run if context else None
-        if prepared is None:
-            chosen = replace(options, executor="prefect", tags={**options.tags, **_deployment_tags(flow_run)})
-            prepared = prepare(definition, parameters, chosen, get_settings(), listener)
-        return _run_in_flow(prepared, flow_run)
+        return run_body(definition, options, listener, parameters)
 
     body.__name__ = definition.name
     body.__qualname__ = definition.name
@@ -237,6 +233,19 @@ def make_flow(
     return flow
 
 
+def run_body(
+    definition: Definition, options: RunOptions, listener: RunListener | None, parameters: dict[str, Any]
+) -> Any:
+    """Do what a flow does: run what was prepared for it, or else what Prefect asks for with these parameters."""
+    prepared = _submission.get()
+    context = FlowRunContext.get()
+    flow_run = context.flow_run if context else None
+    if prepared is None:
+        chosen = replace(options, executor="prefect", tags={**options.tags, **_deployment_tags(flow_run)})
+        prepared = prepare(definition, parameters, chosen, get_settings(), listener)
+    return _run_in_flow(prepared, flow_run)
+
+
 def _run_in_flow(submission: Submission, flow_run: Any) -> Any:
     box = _box.get() or _Box()
     ended: list[State[Any]] = []
@@ -247,11 +256,10 @@ def _run_in_flow(submission: Submission, flow_run: Any) -> Any:
         elif status is Status.CANCELLED:
             ended.append(Cancelled(message="the run was cancelled"))
 
-    tags = tuple(f"{k}:{v}" for k, v in submission.options.tags.items())
     try:
         box.run_id = run_submission(
             submission,
-            PrefectLauncher(tags),
+            PrefectLauncher(_name_tags(submission.options)),
             run_id=flow_run.name if flow_run is not None else None,
             flow_run_id=str(flow_run.id) if flow_run is not None else None,
             api_url=PREFECT_API_URL.value(),
@@ -263,6 +271,11 @@ def _run_in_flow(submission: Submission, flow_run: Any) -> Any:
             return ended[0] if ended else Cancelled(message="interrupted")
         return ended[0] if ended else Failed(message=f"{type(error).__name__}: {error}")
     return ended[0] if ended else box.run_id
+
+
+def _name_tags(options: RunOptions) -> tuple[str, ...]:
+    """Return a run's tags as Prefect has them: texts without a value."""
+    return tuple(f"{name}:{value}" for name, value in options.tags.items())
 
 
 def _deployment_tags(flow_run: Any) -> dict[str, str]:

@@ -1,0 +1,381 @@
+"""Runs on a real Prefect server: what Prefect sees of them, and that it agrees with the catalog."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import prefect
+import pytest
+from prefect.logging.handlers import APILogHandler
+
+from flowlearner import Client, RunFailed, operator, workflow
+from flowlearner.config import Settings
+from flowlearner.engine.server import ensure_server, stop_server
+from flowlearner.records import Status
+
+pytestmark = [
+    pytest.mark.slow,
+    # Prefect's client leaves an event loop to the garbage collector when a test's thread ends.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+LIMIT_S = 60.0
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    settings = Settings(home=tmp_path_factory.mktemp("server"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PREFECT_API_URL", raising=False)
+        url = ensure_server(settings)
+    try:
+        yield url
+    finally:
+        # What this process has still to send would be complained of once the server is gone.
+        APILogHandler().flush()
+        stop_server(settings)
+
+
+class Api:
+    """The server's API, asked as any other program would."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        request = urllib.request.Request(
+            f"{self.url}{path}",
+            None if body is None else json.dumps(body).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.loads(answer.read() or "null")
+
+    def find_flow_run(self, run_id: str) -> dict[str, Any]:
+        found = self.ask("/flow_runs/filter", {"flow_runs": {"name": {"any_": [run_id]}}})
+        assert len(found) == 1
+        flow_run: dict[str, Any] = found[0]
+        return flow_run
+
+    def wait_for_tasks(self, run_id: str, count: int) -> dict[str, dict[str, Any]]:
+        """Return the task runs by name once they have final states: the server takes them in as events."""
+        flow_run = self.find_flow_run(run_id)
+
+        def read() -> dict[str, dict[str, Any]]:
+            body = {"flow_runs": {"id": {"any_": [flow_run["id"]]}}, "limit": 200, "offset": 0}
+            return {t["name"]: t for t in self.ask("/task_runs/filter", body)}
+
+        final = {"COMPLETED", "FAILED", "CANCELLED", "CRASHED"}
+        wait_until(lambda: sum(t["state_type"] in final for t in read().values()) == count)
+        return read()
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + LIMIT_S
+    while not holds():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def api(server: str, monkeypatch: pytest.MonkeyPatch) -> Api:
+    monkeypatch.setenv("PREFECT_API_URL", server)
+    return Api(server)
+
+
+class Halves(NamedTuple):
+    left: int
+    right: int
+
+
+@operator
+def halve(number: int) -> Halves:
+    logging.getLogger("user").info("halving %s", number)
+    print("printed")
+    return Halves(number // 2, number - number // 2)
+
+
+@operator
+def double(number: int) -> int:
+    return 2 * number
+
+
+@operator
+def add(a: int, b: int) -> int:
+    return a + b
+
+
+@workflow
+def sums(number: int = 10) -> int:
+    """Halve, double, add."""
+    halves = halve(number)
+    return add(double(halves.left), double(halves.right))
+
+
+@operator(retries=2)
+def fail(number: int) -> int:
+    raise ValueError(f"no {number}")
+
+
+@workflow
+def failing(number: int = 1) -> int:
+    other = double(number)
+    return add(double(fail(number)), other)
+
+
+def test_the_flow_of_a_workflow_is_a_genuine_prefect_flow() -> None:
+    assert isinstance(sums.flow, prefect.Flow)
+    assert sums.flow.name == "sums"
+    assert list(sums.flow.parameters.properties) == ["number"]
+    assert sums.flow.description == "Halve, double, add."
+
+
+def test_prefect_shows_the_run_and_its_nodes_by_the_same_names(api: Api) -> None:
+    run = sums.with_options(tags={"team": "ops"}).run(number=20)
+    assert run.outputs.result == 40
+    flow_run = api.find_flow_run(run.id)
+    assert flow_run["state_type"] == "COMPLETED"
+    assert flow_run["parameters"] == {"number": 20}
+    assert run.record.prefect_flow_run_id == flow_run["id"]
+    assert "team:ops" in flow_run["tags"]
+    tasks = api.wait_for_tasks(run.id, 4)
+    assert set(tasks) == {"halve", "double", "double_2", "add"} == {n.name for n in run.nodes}
+    assert {t["state_type"] for t in tasks.values()} == {"COMPLETED"}
+    assert all("team:ops" in t["tags"] for t in tasks.values())
+    # The dependencies are what Prefect draws.
+    above = {i["id"] for inputs in tasks["add"]["task_inputs"].values() for i in inputs if "id" in i}
+    assert above == {tasks["double"]["id"], tasks["double_2"]["id"]}
+
+
+def test_hits_are_not_submitted_to_prefect(api: Api) -> None:
+    sums.run(number=30)
+    again = sums.run(number=30)
+    assert all(n.cached for n in again.nodes)
+    assert api.find_flow_run(again.id)["state_type"] == "COMPLETED"
+    assert api.wait_for_tasks(again.id, 0) == {}
+
+
+def test_logs_reach_prefect_and_the_catalog(api: Api) -> None:
+    run = sums.run(number=40)
+    lines = {(line.node, line.message) for line in Client().logs(run.id)}
+    assert {("halve", "halving 40"), ("halve", "printed")} <= lines
+    task = api.wait_for_tasks(run.id, 4)["halve"]
+
+    def messages() -> set[str]:
+        found = api.ask("/logs/filter", {"logs": {"task_run_id": {"any_": [task["id"]]}}})
+        return {line["message"] for line in found}
+
+    wait_until(lambda: {"halving 40", "printed"} <= messages())
+
+
+def test_a_failing_node_fails_the_run_and_the_rest_is_told_apart(api: Api) -> None:
+    with pytest.raises(RunFailed, match="node 'fail' failed: ValueError: no 1") as raised:
+        failing.run()
+    run = raised.value.run
+    states = {n.name: n.status for n in run.nodes}
+    assert states == {"double": "COMPLETED", "fail": "FAILED", "double_2": "SKIPPED", "add": "SKIPPED"}
+    assert {n.name: n.attempt for n in run.nodes}["fail"] == 3
+    flow_run = api.find_flow_run(run.id)
+    assert flow_run["state_type"] == "FAILED"
+    assert "ValueError: no 1" in flow_run["state"]["message"]
+    tasks = api.wait_for_tasks(run.id, 2)
+    assert {n: t["state_type"] for n, t in tasks.items()} == {"double": "COMPLETED", "fail": "FAILED"}
+    assert tasks["fail"]["run_count"] == 3
+
+
+def test_a_hundred_nodes_are_all_there_with_their_final_states(api: Api) -> None:
+    @workflow
+    def many() -> list[int]:
+        first = [double(n) for n in range(10)]
+        for _ in range(9):
+            first = [add(a, b) for a, b in zip(first, first[1:] + first[:1], strict=True)]
+        return first
+
+    run = many.with_options(cache=False).run()
+    assert run.status is Status.COMPLETED
+    assert len(run.nodes) == 100
+    assert {t["state_type"] for t in api.wait_for_tasks(run.id, 100).values()} == {"COMPLETED"}
+
+
+def test_a_flow_that_prefect_calls_is_a_run_of_the_catalog(api: Api) -> None:
+    with prefect.settings.temporary_settings({prefect.settings.PREFECT_API_URL: api.url}):
+        run_id = sums.flow(number=50)
+    run = Client().get_run(run_id)
+    assert run.status is Status.COMPLETED
+    assert run.params == {"number": 50}
+    assert api.find_flow_run(run_id)["state_type"] == "COMPLETED"
+
+
+SCRIPT = '''
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from flowlearner import operator, workflow
+
+
+@operator(isolate=True)
+def wait_long(mark: str) -> int:
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    Path(mark).write_text(f"{os.getpid()} {child.pid}")
+    time.sleep(600)
+    return 1
+
+
+@operator
+def follow(number: int) -> int:
+    return number
+
+
+@workflow
+def waiting(mark: str) -> int:
+    return follow(wait_long(mark))
+
+
+@operator
+def double(number: int) -> int:
+    return 2 * number
+
+
+@workflow
+def short(number: int = 3) -> int:
+    return double(number)
+
+
+if __name__ == "__main__":
+    short.flow.serve(name="nightly", pause_on_shutdown=False)
+'''
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    path = tmp_path / "flows.py"
+    path.write_text(SCRIPT)
+    return path
+
+
+def start(script: Path, *args: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, *args],
+        cwd=script.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@pytest.fixture
+def started(script: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start processes in sessions of their own, which are ended with the test."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def begin(*args: str) -> subprocess.Popen[str]:
+        processes.append(start(script, *args))
+        return processes[-1]
+
+    yield begin
+    for process in processes:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=30)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def read_pids(mark: Path) -> list[int]:
+    wait_until(lambda: mark.exists() and len(mark.read_text().split()) == 2)
+    return [int(p) for p in mark.read_text().split()]
+
+
+def test_ctrl_c_ends_in_cancelled_everywhere_and_no_child_is_left(
+    api: Api, started: Callable[..., subprocess.Popen[str]], script: Path
+) -> None:
+    mark = script.parent / "mark"
+    process = started("-m", "flowlearner.cli.main", "run", "flows.py:waiting", "-p", f"mark={mark}", "--json")
+    pids = read_pids(mark)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    run = Client().get_run(json.loads(out)["id"])
+    assert run.status is Status.CANCELLED
+    assert {n.name: n.status for n in run.nodes} == {"wait_long": "CANCELLED", "follow": "CANCELLED"}
+    assert api.find_flow_run(run.id)["state_type"] == "CANCELLED"
+    wait_until(lambda: not any(is_running(p) for p in pids))
+
+
+def test_a_run_is_cancelled_from_another_process(
+    api: Api, started: Callable[..., subprocess.Popen[str]], script: Path
+) -> None:
+    mark = script.parent / "mark"
+    process = started("-m", "flowlearner.cli.main", "run", "flows.py:waiting", "-p", f"mark={mark}")
+    pids = read_pids(mark)
+    client = Client()
+    run = client.cancel_run(client.list_runs()[0].id)
+    assert run.status is Status.CANCELLED
+    _, err = process.communicate(timeout=LIMIT_S)
+    assert "Traceback" not in err
+    assert api.find_flow_run(run.id)["state_type"] == "CANCELLED"
+    wait_until(lambda: not any(is_running(p) for p in pids))
+
+
+def test_a_process_ends_without_a_stray_line(
+    api: Api, started: Callable[..., subprocess.Popen[str]]
+) -> None:
+    process = started("-m", "flowlearner.cli.main", "run", "flows.py:short")
+    out, err = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 0, err
+    assert "result" in out
+    ours = ("run ", "double: ")
+    assert [line for line in err.splitlines() if not line.startswith(ours)] == []
+
+
+def test_a_served_workflow_is_run_by_prefects_own_command_line(
+    api: Api, started: Callable[..., subprocess.Popen[str]], script: Path
+) -> None:
+    served = started(str(script))
+
+    def is_deployed() -> bool:
+        assert served.poll() is None, served.communicate()
+        return any(d["name"] == "nightly" for d in api.ask("/deployments/filter", {}))
+
+    wait_until(is_deployed)
+    command = [sys.executable, "-m", "prefect", "deployment", "run", "short/nightly", "--param", "number=7"]
+    asked = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    assert asked.returncode == 0, asked.stderr
+    client = Client()
+
+    def completed() -> bool:
+        return any(r.status is Status.COMPLETED for r in client.list_runs(workflow="short"))
+
+    wait_until(completed)
+    run = client.list_runs(workflow="short")[0]
+    assert run.outputs.result == 14
+    shown = subprocess.run(
+        [sys.executable, "-m", "prefect", "flow-run", "ls"],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+    assert "short" in shown.stdout
