@@ -90,7 +90,7 @@ def _describe_numbers(column: pa.ChunkedArray) -> dict[str, Any]:
         extremes = pc.min_max(column).as_py()
         found |= {k: to_json(_plain_number(v)) for k, v in extremes.items()}
         found |= {"mean": to_json(_plain_number(pc.mean(column).as_py()))}
-        spread = pc.stddev(column.cast(pa.float64(), safe=False)).as_py()
+        spread = pc.stddev(column.cast(pa.float64(), safe=False), ddof=1).as_py()
         found["std"] = to_json(spread)
     if len(finite):
         marks = np.quantile(finite, QUANTILES)
