@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import io
-import os
 import sys
 import traceback
 import warnings
@@ -16,8 +14,8 @@ import typer
 from typer.core import TyperGroup
 
 from flowlearner import __version__
-from flowlearner.cli.output import complain, emit, reserved_stdout
-from flowlearner.errors import FlowLearnerError, QueryError, UsageError, suggest
+from flowlearner.cli.output import OutputLost, complain, emit, prepare_streams, reserved_stdout
+from flowlearner.errors import FlowLearnerError, PlatformError, QueryError, UsageError, suggest
 
 INTERRUPTED = 130
 # What a shell reports of a process that SIGPIPE ended.
@@ -116,28 +114,19 @@ def main(args: Sequence[str] | None = None) -> int:
         args: without the program's name; from the command line if left out.
     """
     arguments = list(sys.argv[1:] if args is None else args)
-    _tolerate(sys.stdout)
-    _tolerate(sys.stderr)
+    prepare_streams()
     as_json = wants_json(arguments)
     with contextlib.ExitStack() as stack:
         stack.enter_context(_plain_warnings())
         if as_json:
             stack.enter_context(reserved_stdout())
         try:
-            status = _invoke(arguments, as_json)
-            sys.stdout.flush()
-        except BrokenPipeError:
-            # Whoever read our output has seen enough. Python would complain once more at its end.
-            with contextlib.suppress(OSError, ValueError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            status = PIPE_CLOSED
-    return status
-
-
-def _tolerate(stream: TextIO) -> None:
-    """Let a stream escape what its encoding cannot say, such as a tick in Latin-1."""
-    if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
-        stream.reconfigure(errors="backslashreplace")
+            return _invoke(arguments, as_json)
+        except OutputLost as lost:
+            if lost.reader_is_gone:
+                return PIPE_CLOSED
+            complain(f"the output cannot be written: {lost}")
+            return PlatformError.exit_status
 
 
 def wants_json(arguments: Sequence[str]) -> bool:
@@ -161,7 +150,7 @@ def _invoke(arguments: list[str], as_json: bool) -> int:
         return _fail(2, "UsageError", message, as_json) if message else 2
     except (KeyboardInterrupt, typer.Abort):
         return _fail(INTERRUPTED, "KeyboardInterrupt", "interrupted", as_json)
-    except BrokenPipeError:
+    except OutputLost:
         raise
     except Exception as error:  # noqa: BLE001 - the last place where a failure can still become a message
         if not as_json:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
+
+from flowlearner.errors import UsageError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Limit = Annotated[int, typer.Option(min=1, metavar="N", help="Show at most so many.")]
@@ -42,3 +44,20 @@ def make_command(name: str, summary: str, function: Callable[..., None], **optio
     made = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     made.command(name, help=summary, context_settings=SETTINGS, **options)(function)
     return made
+
+
+def read_assignments(texts: Sequence[str], option: str) -> dict[str, str]:
+    """Return names and values of NAME=VALUE texts.
+
+    Raises:
+        UsageError: a text is none.
+    """
+    found = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise UsageError(
+                f"{option} {text}: expected NAME=VALUE, for example {option} team=ops".replace("  ", " ")
+            )
+        found[name.strip()] = value
+    return found

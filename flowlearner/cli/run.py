@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flowlearner.cli.display import RunDisplay
-from flowlearner.cli.options import AsJson, make_command
+from flowlearner.cli.options import AsJson, make_command, read_assignments
 from flowlearner.cli.output import emit, get_out
 from flowlearner.cli.parameters import META, Call, WorkflowCommand, read_parameters
 from flowlearner.cli.show import print_result
@@ -157,23 +157,6 @@ def _get_workflow(call: Call) -> Workflow[..., Any]:
 
 def _show_command() -> str:
     return shlex.join(["flowlearner", *sys.argv[1:]])
-
-
-def read_assignments(texts: Sequence[str], option: str) -> dict[str, str]:
-    """Return names and values of NAME=VALUE texts.
-
-    Raises:
-        UsageError: a text is none.
-    """
-    found = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not name.strip():
-            raise UsageError(
-                f"{option} {text}: expected NAME=VALUE, for example {option} team=ops".replace("  ", " ")
-            )
-        found[name.strip()] = value
-    return found
 
 
 def run_and_print(workflow: Workflow[..., Any], params: dict[str, Any], as_json: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
@@ -11,14 +10,22 @@ import typer
 from rich.text import Text
 
 from flowlearner.cli.display import STYLES
-from flowlearner.cli.options import AsJson, Limit, RunId, RunIds, Trials, make_command, make_group
+from flowlearner.cli.options import (
+    AsJson,
+    Limit,
+    RunId,
+    RunIds,
+    Trials,
+    make_command,
+    make_group,
+    read_assignments,
+)
 from flowlearner.cli.output import emit, get_out
-from flowlearner.cli.run import read_assignments
 from flowlearner.cli.show import make_table, print_heading, print_run, print_runs, show_plain, show_when
 from flowlearner.cli.text import SHORT_ID, clean, clean_line, count_of, show_duration, show_number
 from flowlearner.client import Client, Comparison, Row, Run
 from flowlearner.errors import PlatformError, UsageError
-from flowlearner.records import LogLine, Status
+from flowlearner.records import LogLine
 
 FOLLOW_POLL_S = 0.3
 SHORT_VERSION = 12
@@ -89,20 +96,13 @@ def _list_and_print(filters: dict[str, Any], order: dict[str, Any], limit: int, 
         if json:
             emit([r.summary_json() for r in runs])
             return
-        total = len(runs) if len(runs) < limit else _count(client, filters)
+        total = len(runs) if len(runs) < limit else client.count_runs(**filters)
         console = get_out()
         if not runs:
             narrowed = any(v for v in filters.values())
             console.print(Text("No run fits." if narrowed else f"No runs yet. {FIRST_RUN}"))
             return
         print_runs(console, runs, total)
-
-
-def _count(client: Client, filters: Mapping[str, Any]) -> int:
-    """Return how many there are in all; by status a run whose process died counts as stored."""
-    status = filters.get("status")
-    known = [Status(s.upper()) for s in status] if status else None
-    return client.count_runs(**{**filters, "status": known})
 
 
 @app.command("show")
@@ -171,7 +171,6 @@ def _print_lines(lines: Sequence[LogLine]) -> None:
             ),
             soft_wrap=True,
         )
-    sys.stdout.flush()
 
 
 @app.command("compare")

@@ -30,6 +30,7 @@ from flowlearner.records import Artifact, ErrorInfo, NodeRun, OutputRecord, Stat
 
 METRICS_IN_LIST = 3
 NODES_SHOWN = 100
+FULL_WIDTH = 80
 
 
 def make_table(console: Console, *columns: str, right: Iterable[str] = (), is_short: bool = False) -> Table:
@@ -75,14 +76,17 @@ def print_runs(console: Console, runs: Sequence[Run], total: int | None = None) 
         console.print(Text("No runs."))
         return
     experiments = {r.experiment for r in runs}
-    shown = ["Experiment"] if experiments != {"default"} else []
+    has_room = not console.is_terminal or console.width >= FULL_WIDTH
+    shown = ["Experiment"] if experiments != {"default"} and has_room else []
     columns = ["Run", "Workflow", "Status", *shown, "Created", "Took", "Metrics"]
     table = make_table(console, *columns, right=("Took",), is_short=True)
     if console.is_terminal:
         for column in table.columns:
             column.max_width = {"Workflow": 24, "Experiment": 16}.get(str(column.header))
             # What tells runs apart is never cut.
-            column.min_width = {"Run": SHORT_ID, "Status": 9, "Created": 10}.get(str(column.header))
+            column.min_width = {"Run": SHORT_ID, "Status": 9, "Created": 10, "Took": 6}.get(
+                str(column.header)
+            )
     for run in runs:
         cells: list[Text] = [
             Text(run.id[:SHORT_ID], style="cyan"),
