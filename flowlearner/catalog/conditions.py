@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, TypeAlias
 
-from sqlalchemy import and_, false, not_, or_, select
+from sqlalchemy import and_, case, false, not_, or_, select
 
 from flowlearner.catalog import tables as t
 from flowlearner.catalog.query import And, Comparison, Name, Not, Or, Tree, Value
@@ -106,6 +106,13 @@ def find_attribute(name: str) -> Attribute | None:
     return ATTRIBUTES.get(ALIASES.get(lower, lower))
 
 
+def read_status(crashed: Collection[str]) -> Any:
+    """Return the status of runs, where those of these ids have crashed though the catalog has not heard."""
+    if not crashed:
+        return _c.status
+    return case((_c.id.in_(crashed), Status.CRASHED.value), else_=_c.status)
+
+
 def is_about(tree: Iterable[Comparison], *names: str) -> bool:
     """Whether a comparison is about one of these attributes."""
     for comparison in tree:
@@ -124,13 +131,22 @@ class Compiler:
         metrics: the bare names that are metrics of some run.
         params: the bare names that are parameters of some run.
         now: what relative times count from.
+        crashed: ids of runs that read CRASHED whatever is stored.
     """
 
-    def __init__(self, query: str, metrics: set[str], params: set[str], now: datetime | None = None) -> None:
+    def __init__(
+        self,
+        query: str,
+        metrics: set[str],
+        params: set[str],
+        now: datetime | None = None,
+        crashed: Collection[str] = (),
+    ) -> None:
         self.query = query
         self.metrics = metrics
         self.params = params
         self.now = now or datetime.now(UTC)
+        self.status = read_status(crashed)
 
     def compile(self, tree: Tree) -> Condition:
         if isinstance(tree, And):
@@ -179,7 +195,7 @@ class Compiler:
         elif kind in ("number", "seconds"):
             found = self._each(comparison, lambda op, v: self._number(column, op, v, comparison, kind))
         elif kind == "status":
-            found = self._each(comparison, lambda op, v: self._status(column, op, v, comparison))
+            found = self._each(comparison, lambda op, v: self._status(op, v, comparison))
         elif kind == "id":
             found = self._each(comparison, lambda op, v: self._id(column, op, v, comparison))
         else:
@@ -227,14 +243,14 @@ class Compiler:
             )
         return order
 
-    def _status(self, column: Any, operator: str, value: Value, comparison: Comparison) -> Condition:
+    def _status(self, operator: str, value: Value, comparison: Comparison) -> Condition:
         word = value.text.upper()
         if operator not in ("=", "!="):
             raise self.fail("compare 'status' with =, != or IN", comparison.position)
         if word not in Status.__members__:
             hint = f"{suggest(word, Status)} There are {shorten(Status)}"
             raise self.fail(f"no status '{value.text}'.{hint}", value.position)
-        return ORDERS[operator](column, word)
+        return ORDERS[operator](self.status, word)
 
     def _id(self, column: Any, operator: str, value: Value, comparison: Comparison) -> Condition:
         if operator not in ("=", "!="):

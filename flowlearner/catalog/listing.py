@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, not_, or_, select
 
 from flowlearner.catalog import tables as t
-from flowlearner.catalog.conditions import ALIASES, ATTRIBUTES, Compiler, is_about, list_bare_names
+from flowlearner.catalog.conditions import (
+    ALIASES,
+    ATTRIBUTES,
+    Compiler,
+    is_about,
+    list_bare_names,
+    read_status,
+)
 from flowlearner.catalog.part import chunks
 from flowlearner.catalog.query import KINDS, list_comparisons, parse_query
 from flowlearner.catalog.reading import Reading
@@ -37,6 +44,7 @@ class Filter:
     include_trials: bool = False
     include_deleted: bool = False
     deleted_only: bool = False
+    crashed: Collection[str] = ()
 
 
 class Listing(Reading):
@@ -56,6 +64,7 @@ class Listing(Reading):
         include_trials: bool = False,
         include_deleted: bool = False,
         deleted_only: bool = False,
+        crashed: Collection[str] = (),
         limit: int | None = 50,
         offset: int = 0,
         order_by: str = "created",
@@ -70,6 +79,7 @@ class Listing(Reading):
             include_trials: trials of sweeps too; a `sweep_id` asks for them by itself.
             include_deleted: runs that are marked as deleted too.
             deleted_only: only those.
+            crashed: ids of runs whose process is known dead; filters take their status as CRASHED.
             limit: at most so many; None for all.
             order_by: an attribute, `metric.x`, `param.x` or `tag.x`. Runs without a value come last in
                 either direction, behind NaN and infinity; equal ones are newest first.
@@ -80,7 +90,7 @@ class Listing(Reading):
         """
         wanted = Filter(
             query, workflow, experiment, owner, status, tags, parent_id, sweep_id,
-            include_trials, include_deleted, deleted_only,
+            include_trials, include_deleted, deleted_only, crashed,
         )  # fmt: skip
         with self.database.read() as connection:
             where = self._conditions(connection, wanted)
@@ -105,11 +115,12 @@ class Listing(Reading):
         include_trials: bool = False,
         include_deleted: bool = False,
         deleted_only: bool = False,
+        crashed: Collection[str] = (),
     ) -> int:
         """Return how many runs `list_runs` would give without a limit."""
         wanted = Filter(
             query, workflow, experiment, owner, status, tags, parent_id, sweep_id,
-            include_trials, include_deleted, deleted_only,
+            include_trials, include_deleted, deleted_only, crashed,
         )  # fmt: skip
         with self.database.read() as connection:
             where = self._conditions(connection, wanted)
@@ -125,7 +136,7 @@ class Listing(Reading):
         where: list[ColumnElement[bool]] = []
         about_trials = about_deleted = False
         if wanted.query and wanted.query.strip():
-            condition, about_trials, about_deleted = self._compile(connection, wanted.query)
+            condition, about_trials, about_deleted = self._compile(connection, wanted.query, wanted.crashed)
             where.append(condition)
         for column, value in (
             (_c.workflow, wanted.workflow),
@@ -137,7 +148,7 @@ class Listing(Reading):
             if value is not None:
                 where.append(column == clean(value))
         if wanted.status is not None:
-            where.append(_c.status.in_(_list_statuses(wanted.status)))
+            where.append(read_status(wanted.crashed).in_(_list_statuses(wanted.status)))
         for name, value in (wanted.tags or {}).items():
             g = t.TAG.c
             where.append(
@@ -151,7 +162,9 @@ class Listing(Reading):
             where.append(_c.deleted_us.is_(None))
         return where
 
-    def _compile(self, connection: Connection, query: str) -> tuple[ColumnElement[bool], bool, bool]:
+    def _compile(
+        self, connection: Connection, query: str, crashed: Collection[str]
+    ) -> tuple[ColumnElement[bool], bool, bool]:
         tree = parse_query(query)
         assert tree is not None
         comparisons = list(list_comparisons(tree))
@@ -165,7 +178,7 @@ class Listing(Reading):
             for name in bare:
                 if name.text not in metrics and name.text not in params:
                     raise self._explain_name(connection, query, name.text, name.position)
-        condition = Compiler(query, metrics, params).compile(tree)
+        condition = Compiler(query, metrics, params, crashed=crashed).compile(tree)
         return condition, is_about(comparisons, "sweep", "trial"), is_about(comparisons, "deleted")
 
     def _explain_name(self, connection: Connection, query: str, name: str, position: int) -> QueryError:

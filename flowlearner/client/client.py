@@ -170,32 +170,23 @@ class Client:
             QueryError: the query does not parse; it holds the position.
             ParameterError: no such status or order.
         """
-        wanted = None if status is None else _list_statuses(status)
-        filters: dict[str, Any] = {
-            "query": query,
-            "workflow": workflow,
-            "experiment": experiment,
-            "owner": owner,
-            "tags": tags,
-            "parent_id": parent_id,
-            "sweep_id": sweep_id,
-            "include_trials": include_trials,
-            "include_deleted": include_deleted,
-            "deleted_only": deleted_only,
-            "order_by": order_by,
-            "descending": descending,
-        }
-        if wanted is not None and wanted & {*OPEN, Status.CRASHED} and self._find_abandoned():
-            # The catalog does not know yet that these have crashed, so what it selects is corrected here.
-            stored = wanted | set(OPEN) if Status.CRASHED in wanted else wanted
-            records = self._settle_all(
-                self.catalog.list_runs(status=sorted(stored), limit=None, offset=0, **filters)
-            )
-            fitting = [r for r in records if r.status in wanted]
-            end = None if limit is None else offset + limit
-            return [Run(self, r) for r in fitting[offset:end]]
         records = self.catalog.list_runs(
-            status=None if wanted is None else sorted(wanted), limit=limit, offset=offset, **filters
+            query=query,
+            workflow=workflow,
+            experiment=experiment,
+            owner=owner,
+            status=status,
+            tags=tags,
+            parent_id=parent_id,
+            sweep_id=sweep_id,
+            include_trials=include_trials,
+            include_deleted=include_deleted,
+            deleted_only=deleted_only,
+            crashed=self._list_crashed(status, query),
+            limit=limit,
+            offset=offset,
+            order_by=order_by,
+            descending=descending,
         )
         return [Run(self, r) for r in self._settle_all(records)]
 
@@ -212,7 +203,13 @@ class Client:
 
     def count_runs(self, **filters: Any) -> int:
         """Return how many runs `list_runs` would give without a limit; the filters are the same."""
-        return self.catalog.count_runs(**filters)
+        crashed = self._list_crashed(filters.get("status"), filters.get("query"))
+        return self.catalog.count_runs(**filters, crashed=crashed)
+
+    def _list_crashed(self, status: object, query: str | None) -> list[str]:
+        """Return the runs of which the catalog does not know yet that they crashed, where a filter asks."""
+        asked = status is not None or "status" in (query or "").lower()
+        return [r.id for r in self._find_abandoned()] if asked else []
 
     def compare(self, run_ids: Sequence[str]) -> Comparison:
         """Put runs side by side.
@@ -517,17 +514,3 @@ class Client:
         known = {a.path for a in self.catalog.list_artifacts(limit=None) if a.path}
         settled = time.time() - SETTLED.total_seconds()
         return [(p, size) for p, size, mtime in self.store.list_paths() if p not in known and mtime < settled]
-
-
-def _list_statuses(status: Status | str | Sequence[Status | str]) -> set[Status]:
-    given = [status] if isinstance(status, str) else list(status)
-    found = set()
-    for value in given:
-        try:
-            found.add(Status(str(value).upper()))
-        except ValueError:
-            known = [s.value for s in Status]
-            raise UsageError(
-                f"no status '{value}'; there are {', '.join(known)}.{suggest(str(value).upper(), known)}"
-            ) from None
-    return found
