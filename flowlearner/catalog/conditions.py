@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, TypeAlias
 
-from sqlalchemy import and_, case, false, not_, or_, select
+from sqlalchemy import Select, and_, case, false, not_, or_, select
 
 from flowlearner.catalog import tables as t
 from flowlearner.catalog.query import And, Comparison, Name, Not, Or, Tree, Value
@@ -132,6 +132,8 @@ class Compiler:
         params: the bare names that are parameters of some run.
         now: what relative times count from.
         crashed: ids of runs that read CRASHED whatever is stored.
+        one_by_one: look a metric, param or tag up for each run instead of collecting all runs that fit;
+            the meaning is the same.
     """
 
     def __init__(
@@ -141,12 +143,15 @@ class Compiler:
         params: set[str],
         now: datetime | None = None,
         crashed: Collection[str] = (),
+        *,
+        one_by_one: bool = False,
     ) -> None:
         self.query = query
         self.metrics = metrics
         self.params = params
         self.now = now or datetime.now(UTC)
         self.status = read_status(crashed)
+        self.one_by_one = one_by_one
 
     def compile(self, tree: Tree) -> Condition:
         if isinstance(tree, And):
@@ -320,7 +325,7 @@ class Compiler:
         m = t.METRIC.c
         runs = select(m.run_id).where(m.name == clean(comparison.name.text))
         if comparison.operator == "null":
-            return _c.id.not_in(runs)
+            return not_(self._is_among(runs))
 
         def compare(operator: str, value: Value) -> Condition:
             order = self._order(operator, comparison)
@@ -336,13 +341,13 @@ class Compiler:
             found = order(m.value, number)
             return or_(m.value.is_(None), found) if operator == "!=" else found
 
-        return _c.id.in_(runs.where(self._each(comparison, compare)))
+        return self._is_among(runs.where(self._each(comparison, compare)))
 
     def compare_param(self, comparison: Comparison) -> Condition:
         p = t.PARAM.c
         runs = select(p.run_id).where(p.name == clean(comparison.name.text))
         if comparison.operator == "null":
-            return _c.id.not_in(runs.where(p.text.is_not(None)))
+            return not_(self._is_among(runs.where(p.text.is_not(None))))
 
         def compare(operator: str, value: Value) -> Condition:
             number = _parse_number(value)
@@ -360,14 +365,24 @@ class Compiler:
                 value = replace(value, text=value.text.lower())
             return self._text(p.text, operator, value)
 
-        return _c.id.in_(runs.where(p.text.is_not(None), self._each(comparison, compare)))
+        return self._is_among(runs.where(p.text.is_not(None), self._each(comparison, compare)))
 
     def compare_tag(self, comparison: Comparison) -> Condition:
         g = t.TAG.c
         runs = select(g.run_id).where(g.name == clean(comparison.name.text))
         if comparison.operator == "null":
-            return _c.id.not_in(runs)
-        return _c.id.in_(runs.where(self._each(comparison, lambda op, v: self._text(g.value, op, v))))
+            return not_(self._is_among(runs))
+        return self._is_among(runs.where(self._each(comparison, lambda op, v: self._text(g.value, op, v))))
+
+    def _is_among(self, runs: Select[tuple[str]]) -> Condition:
+        return is_among(runs, self.one_by_one)
+
+
+def is_among(runs: Select[tuple[str]], one_by_one: bool) -> Condition:
+    """Return whether a run is one of `runs`, a selection of run ids; see `Compiler` for `one_by_one`."""
+    if one_by_one:
+        return runs.where(runs.selected_columns[0] == _c.id).exists()
+    return _c.id.in_(runs)
 
 
 def list_bare_names(comparisons: Iterable[Comparison]) -> list[Name]:

@@ -14,6 +14,7 @@ from flowlearner.catalog.conditions import (
     ATTRIBUTES,
     Compiler,
     is_about,
+    is_among,
     list_bare_names,
     read_status,
 )
@@ -27,6 +28,8 @@ from flowlearner.records import RunRecord, Status
 _c = t.RUN.c
 NEWEST_FIRST = (_c.created_us.desc(), _c.id)
 MOST_NAMES_SUGGESTED = 1000
+NEWEST_LOOKED_AT = 2000
+"""How many runs a search looks at one by one, before it collects all runs that fit each comparison."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +96,13 @@ class Listing(Reading):
             include_trials, include_deleted, deleted_only, crashed,
         )  # fmt: skip
         with self.database.read() as connection:
-            where = self._conditions(connection, wanted)
-            ids = _list_ids(connection, where, order_by, descending, limit, max(offset, 0))
+            offset = max(offset, 0)
+            ids = []
+            if descending and limit is not None and _find_attribute_name(order_by) == "created":
+                ids = self._list_newest(connection, wanted, limit, offset)
+            if not ids:
+                where = self._conditions(connection, wanted)
+                ids = _list_ids(connection, where, order_by, descending, limit, offset)
             found: dict[str, Any] = {}
             for some in chunks(ids):
                 rows = connection.execute(select(t.RUN).where(_c.id.in_(some))).mappings()
@@ -132,11 +140,26 @@ class Listing(Reading):
             where = self._conditions(connection, Filter(query, **filters))
             return list(connection.scalars(select(_c.id).where(*where).order_by(*NEWEST_FIRST)))
 
-    def _conditions(self, connection: Connection, wanted: Filter) -> list[ColumnElement[bool]]:
+    def _list_newest(self, connection: Connection, wanted: Filter, limit: int, offset: int) -> list[str]:
+        """Return a page where the newest runs fill it, which is the rule; an empty list where they do not."""
+        if not (wanted.tags or (wanted.query and wanted.query.strip())):
+            return []
+        oldest = select(_c.created_us).order_by(_c.created_us.desc()).offset(NEWEST_LOOKED_AT).limit(1)
+        since = connection.scalar(oldest)
+        if since is None:
+            return []
+        where = self._conditions(connection, wanted, one_by_one=True)
+        newest = select(_c.id).where(_c.created_us >= since, *where).order_by(*NEWEST_FIRST)
+        ids = list(connection.scalars(_page(newest, limit, offset)))
+        return ids if len(ids) >= limit else []
+
+    def _conditions(
+        self, connection: Connection, wanted: Filter, *, one_by_one: bool = False
+    ) -> list[ColumnElement[bool]]:
         where: list[ColumnElement[bool]] = []
         about_trials = about_deleted = False
         if wanted.query and wanted.query.strip():
-            condition, about_trials, about_deleted = self._compile(connection, wanted.query, wanted.crashed)
+            condition, about_trials, about_deleted = self._compile(connection, wanted, one_by_one)
             where.append(condition)
         for column, value in (
             (_c.workflow, wanted.workflow),
@@ -151,9 +174,8 @@ class Listing(Reading):
             where.append(read_status(wanted.crashed).in_(_list_statuses(wanted.status)))
         for name, value in (wanted.tags or {}).items():
             g = t.TAG.c
-            where.append(
-                _c.id.in_(select(g.run_id).where(g.name == clean(name), g.value == clean(str(value))))
-            )
+            tagged = select(g.run_id).where(g.name == clean(name), g.value == clean(str(value)))
+            where.append(is_among(tagged, one_by_one))
         if not (wanted.include_trials or about_trials or wanted.sweep_id is not None):
             where.append(_c.trial_number.is_(None))
         if wanted.deleted_only:
@@ -163,8 +185,9 @@ class Listing(Reading):
         return where
 
     def _compile(
-        self, connection: Connection, query: str, crashed: Collection[str]
+        self, connection: Connection, wanted: Filter, one_by_one: bool
     ) -> tuple[ColumnElement[bool], bool, bool]:
+        query = wanted.query or ""
         tree = parse_query(query)
         assert tree is not None
         comparisons = list(list_comparisons(tree))
@@ -178,7 +201,8 @@ class Listing(Reading):
             for name in bare:
                 if name.text not in metrics and name.text not in params:
                     raise self._explain_name(connection, query, name.text, name.position)
-        condition = Compiler(query, metrics, params, crashed=crashed).compile(tree)
+        compiler = Compiler(query, metrics, params, crashed=wanted.crashed, one_by_one=one_by_one)
+        condition = compiler.compile(tree)
         return condition, is_about(comparisons, "sweep", "trial"), is_about(comparisons, "deleted")
 
     def _explain_name(self, connection: Connection, query: str, name: str, position: int) -> QueryError:
@@ -216,6 +240,10 @@ def _find_names(connection: Connection, table: Any, names: Sequence[str]) -> set
     return found
 
 
+def _find_attribute_name(text: str) -> str:
+    return ALIASES.get(text.lower(), text.lower())
+
+
 def _list_ids(
     connection: Connection,
     where: Sequence[Any],
@@ -224,8 +252,7 @@ def _list_ids(
     limit: int | None,
     offset: int,
 ) -> list[str]:
-    lower = order_by.lower()
-    attribute = ATTRIBUTES.get(ALIASES.get(lower, lower))
+    attribute = ATTRIBUTES.get(_find_attribute_name(order_by))
     if attribute is not None:
         column = attribute.column
         order = [column.desc() if descending else column.asc(), *NEWEST_FIRST]
@@ -254,34 +281,46 @@ def _list_ids_by_value(
     offset: int,
 ) -> list[str]:
     """Order by another table: first the runs that have a value, as its index has them, then the rest."""
-    order: list[Any]
-    has: Any
+    ids: list[str] = []
+    for stage in _list_stages(where, kind, name, descending):
+        left = None if limit is None else limit - len(ids)
+        if left == 0:
+            break
+        found = list(connection.scalars(_page(stage, left, offset)))
+        ids += found
+        if found:
+            offset = 0
+        elif offset:
+            offset -= connection.scalar(select(func.count()).select_from(stage.subquery())) or 0
+    return ids
+
+
+def _list_stages(where: Sequence[Any], kind: str, name: str, descending: bool) -> list[Select[tuple[str]]]:
+    table: Any
     rest: list[Any] = []
     if kind == "metric":
-        table, order, has = t.METRIC, [_direct(t.METRIC.c.value, descending)], t.METRIC.c.is_finite.is_(True)
+        table = t.METRIC
+        stages = [(table.c.is_finite.is_(True), table.c.value)]
         # A run whose metric is NaN or infinite comes before those that have none.
-        rest = [t.METRIC.c.run_id.is_(None)]
+        rest = [table.c.run_id.is_(None)]
     elif kind == "param":
-        p = t.PARAM.c
         # Numbers by size, then texts by letters.
-        order = [p.number.is_(None), _direct(p.number, descending), _direct(p.text, descending)]
-        table, has = t.PARAM, p.text.is_not(None)
+        table = t.PARAM
+        number, text = table.c.number, table.c.text
+        stages = [(number.is_not(None), number), (and_(number.is_(None), text.is_not(None)), text)]
     else:
-        table, order, has = t.TAG, [_direct(t.TAG.c.value, descending)], t.TAG.c.name == name
+        table = t.TAG
+        stages = [(table.c.name == name, table.c.value)]
     mine = and_(table.c.run_id == _c.id, table.c.name == name)
     joined = select(_c.id).select_from(table.join(t.RUN, table.c.run_id == _c.id))
-    valued = joined.where(table.c.name == name, has, *where)
-    ids = list(connection.scalars(_page(valued.order_by(*order, *NEWEST_FIRST), limit, offset)))
-    if limit is not None and len(ids) >= limit:
-        return ids
-    if offset and not ids:
-        offset -= connection.scalar(select(func.count()).select_from(valued.subquery())) or 0
-    else:
-        offset = 0
+    valued = [
+        joined.where(table.c.name == name, has, *where).order_by(_direct(value, descending), *NEWEST_FIRST)
+        for has, value in stages
+    ]
+    has_none = and_(*[not_(has) for has, _ in stages])
     outer = select(_c.id).select_from(t.RUN.outerjoin(table, mine))
-    others = outer.where(or_(table.c.run_id.is_(None), not_(has)), *where).order_by(*rest, *NEWEST_FIRST)
-    left = None if limit is None else limit - len(ids)
-    return ids + list(connection.scalars(_page(others, left, offset)))
+    others = outer.where(or_(table.c.run_id.is_(None), has_none), *where)
+    return [*valued, others.order_by(*rest, *NEWEST_FIRST)]
 
 
 def _direct(column: Any, descending: bool) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flowlearner.catalog import Catalog
+from flowlearner.catalog import Catalog, listing
 from flowlearner.errors import ParameterError, QueryError
 from flowlearner.records import CodeInfo, ErrorInfo, MetricPoint, Status
 from tests.catalog.make import CODE, ENVIRONMENT, NOW, begin, complete, make_node
@@ -47,9 +47,17 @@ def ids(catalog: Catalog, **arguments: Any) -> str:
 
 
 def found(catalog: Catalog, query: str) -> str:
-    """Ids of what a query finds, oldest first."""
+    """Ids of what a query finds, oldest first; each way to find them finds the same."""
     result = ids(catalog, query=query, descending=False)
-    assert catalog.count_runs(query=query) == len(result.split())
+    newest_first = ids(catalog, query=query, limit=None).split()
+    assert sorted(newest_first) == sorted(result.split())
+    assert catalog.count_runs(query=query) == len(newest_first)
+    with pytest.MonkeyPatch.context() as patch:
+        for looked_at in (0, 2, 4):
+            patch.setattr(listing, "NEWEST_LOOKED_AT", looked_at)
+            for limit in (1, 2):
+                pages = [ids(catalog, query=query, limit=limit, offset=o).split() for o in (0, 1)]
+                assert pages == [newest_first[:limit], newest_first[1 : 1 + limit]]
     return result
 
 
@@ -306,6 +314,28 @@ def test_a_page_costs_the_same_number_of_statements_however_long_it_is(
         complete(catalog, f"r{i}", i, {"auc": float(i), "loss": 1.0}, tags={"a": "b"})
     short = count_selects(catalog, limit=2, order_by=order_by, query="auc >= 0")
     assert count_selects(catalog, limit=250, order_by=order_by, query="auc >= 0") == short <= 6
+
+
+@pytest.mark.parametrize(
+    "query", ["metric.auc >= 0", "param.depth = 1", "tag.a = b", "auc >= 0 and tag.a = b"]
+)
+def test_a_page_that_the_newest_runs_fill_looks_at_no_others(catalog: Catalog, query: str) -> None:
+    for i in range(40):
+        complete(catalog, f"r{i:02}", i, {"auc": float(i)}, params={"depth": 1}, tags={"a": "b"})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(listing, "NEWEST_LOOKED_AT", 20)
+        patch.setattr(listing, "_list_ids", None)
+        assert ids(catalog, query=query, limit=3) == "r39 r38 r37"
+        assert ids(catalog, query=query, limit=3, offset=15) == "r24 r23 r22"
+
+
+def test_a_parameter_orders_from_its_index(catalog: Catalog) -> None:
+    begin(catalog, "a", params={"depth": 1})
+    for stage in listing._list_stages([], "param", "depth", True)[:-1]:
+        with catalog.database.read() as connection:
+            text = stage.limit(1).compile(catalog.database.engine, compile_kwargs={"literal_binds": True})
+            plan = [row[-1] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}")]
+        assert not [line for line in plan if line.startswith("SCAN")], plan
 
 
 def test_all_ids_of_a_search_can_be_listed(some: Catalog) -> None:
