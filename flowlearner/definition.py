@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import functools
-import re
-import traceback
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from flowlearner.artifacts import find_codec
-from flowlearner.errors import CompileError, DefinitionError, NotFoundError, ParameterError, shorten, suggest
+from flowlearner.errors import CompileError, NotFoundError, ParameterError, shorten, suggest
 from flowlearner.fingerprint import Fingerprint, compute_fingerprint
-from flowlearner.futures import Future, Tracer, TraceStop, location_of
-from flowlearner.graph import Binding, Graph, ParamRef, iter_refs
-from flowlearner.interface import MISSING, Interface, Mismatch, Param, conform, make_interface, type_text
-from flowlearner.operation import active_tracer, check_defaults
+from flowlearner.graph import Binding, Graph, iter_refs
+from flowlearner.interface import MISSING, Interface, Param, make_interface
+from flowlearner.operation import active_tracer
+from flowlearner.spec import Mismatch, conform, type_text
+from flowlearner.tracing import Tracer, location_of
 
 
 class CompileWarning(UserWarning):
@@ -34,14 +33,11 @@ class Definition:
     __flowlearner_workflow__ = True
 
     def __init__(self, fn: Callable[..., Any], localns: Mapping[str, Any] | None = None) -> None:
-        if not hasattr(fn, "__code__"):
-            raise DefinitionError(f"@workflow takes a plain function, found {fn!r}")
+        self.interface: Interface = make_interface(fn, "workflow", localns)
         wrapper: Any = self
         functools.update_wrapper(wrapper, fn)
         self.fn = fn
         self.name = fn.__name__
-        self.interface: Interface = make_interface(fn, "workflow", localns)
-        check_defaults(self.interface, fn, "workflow")
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
         """Inside a compile, inline the workflow; outside, run it as plain Python."""
@@ -64,23 +60,10 @@ class Definition:
             ParameterError: a name in `static` is not a static parameter, or one without default is left out.
         """
         plain = self._bind_static(static)
-        tracer = Tracer(self.name)
-        values = {
-            p.name: plain[p.name]
-            if p.is_static
-            else Future(tracer, ParamRef(p.name), p.type, f"parameter '{p.name}'")
-            for p in self.interface.params
-        }
-        outputs: dict[str, Binding] = {}
-        with tracer.active():
-            try:
-                outputs = tracer.read_outputs(self, self.fn(**values), None)
-            except TraceStop:
-                pass
-            except RecursionError:
-                raise
-            except Exception as error:  # noqa: BLE001 - a body may raise anything; it becomes one of the problems
-                self._record_exception(tracer, error)
+        tracer = Tracer(self)
+        outputs = tracer.trace(
+            {p.name: plain[p.name] if p.is_static else tracer.make_param(p) for p in self.interface.params}
+        )
         self._check_codecs(tracer)
         if tracer.problems:
             raise CompileError(self.name, tracer.problems)
@@ -141,32 +124,11 @@ class Definition:
         except Mismatch as error:
             raise ParameterError(f"workflow '{self.name}', {error}") from None
 
-    def _record_exception(self, tracer: Tracer, error: Exception) -> None:
-        frames = [f for f in traceback.extract_tb(error.__traceback__) if "/flowlearner/" not in f.filename]
-        frames = [f for f in frames if f.filename != "<string>"]
-        location = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else location_of(self.fn)
-        wrong = _OUTPUT_ERROR.match(str(error)) if isinstance(error, TypeError) else None
-        cls = self.interface.output_class
-        if wrong and cls is not None and wrong["cls"] == cls.__name__:
-            names = ", ".join(re.findall(r"'(\w+)'", wrong["what"]))
-            verb = "returns" if wrong["what"].startswith("got") else "does not return"
-            tracer.problem(
-                f"declares {shorten(cls._fields)} but {verb} {names}. Return what '{cls.__name__}' declares, "
-                "or change the declaration.",
-                kind="outputs",
-                location=location,
-            )
-            return
-        cascade = " (it may follow from the problems above)" if tracer.problems else ""
-        tracer.problem(
-            f"its body raised {type(error).__name__}: {error}{cascade}. A workflow's body only composes "
-            "operators; work on values belongs into an operator.",
-            kind="body",
-            location=location,
-        )
-
     def _check_codecs(self, tracer: Tracer) -> None:
-        cure = "Use a supported type, register a codec with flowlearner.register_codec, or annotate Any."
+        cure = (
+            "Use a supported type, register a codec with flowlearner.register_codec, or opt in to pickle: "
+            "Annotated[..., Pickled()]."
+        )
         for param in self.interface.params:
             if not param.is_static and param.type.kind != "secret" and find_codec(param.type.hint) is None:
                 tracer.problem(
@@ -201,12 +163,6 @@ class Definition:
                 f"{shorten(self.interface.by_name)}.{suggest(name, self.interface.by_name)}"
             )
         return param
-
-
-_OUTPUT_ERROR = re.compile(
-    r"^(?:.*\.)?(?P<cls>\w+)\.__new__\(\) "
-    r"(?P<what>got an unexpected keyword argument .*|missing \d+ required .*)$"
-)
 
 
 def find_unused(tracer: Tracer, outputs: Mapping[str, Binding]) -> tuple[str, ...]:

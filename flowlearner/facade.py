@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import copy
 import importlib
+import inspect
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Generic, ParamSpec, TypeVar, overload
+from typing import Any, Generic, Never, ParamSpec, TypeVar, overload
 
 from flowlearner.client import Client, Run
 from flowlearner.config import get_settings
 from flowlearner.definition import Definition
-from flowlearner.engine.base import RunListener, RunOptions
+from flowlearner.engine.base import EXECUTORS, RunListener, RunOptions
 from flowlearner.engine.submit import PlanRow, execute, plan
-from flowlearner.errors import RunFailed
-from flowlearner.operation import collect_locals
+from flowlearner.errors import ParameterError, RunFailed, shorten, suggest
+from flowlearner.operation import collect_scope, refuse_unknown
 from flowlearner.records import Status
 
 P = ParamSpec("P")
@@ -23,7 +24,7 @@ R = TypeVar("R")
 
 
 class Workflow(Definition, Generic[P, R]):
-    """A typed workflow.
+    """A typed workflow; `workflow` makes it.
 
     Called inside another workflow it is inlined; called outside a compile it is plain Python.
     """
@@ -56,6 +57,7 @@ class Workflow(Definition, Generic[P, R]):
         parent_id: str | None = None,
         command: str | None = None,
         listener: RunListener | None = None,
+        **unknown: Never,
     ) -> Workflow[P, R]:
         """Return the same workflow with other options for its runs; what is left out stays.
 
@@ -70,10 +72,24 @@ class Workflow(Definition, Generic[P, R]):
             parent_id: id of the run that this one repeats or changes.
             command: the command line, for the record.
             listener: is told what happens to the run.
+            unknown: refused, with the nearest option.
+
+        Raises:
+            ParameterError: an option is unknown, or its value is not what it takes.
+
+        Example:
+            >>> @workflow
+            ... def same(n: int = 1) -> int:
+            ...     return n
+            >>> same.with_options(experiment="tries", tags={"team": "ops"}, seed=7).options.seed
+            7
         """
+        problems = list(_explain_options({k: v for k, v in locals().items() if v is not None}))
+        if problems:
+            raise ParameterError(f"workflow '{self.name}', options: {'; '.join(problems)}")
         changes: dict[str, Any] = {
             "experiment": experiment,
-            "tags": None if tags is None else {**self._options.tags, **{k: str(v) for k, v in tags.items()}},
+            "tags": None if tags is None else {**self._options.tags, **tags},
             "notes": notes,
             "executor": executor,
             "seed": seed,
@@ -89,7 +105,7 @@ class Workflow(Definition, Generic[P, R]):
             other._listener = listener
         return other
 
-    def run(self, **params: Any) -> Run:
+    def run(self, /, **params: Any) -> Run:
         """Run the workflow and wait for it.
 
         Args:
@@ -100,8 +116,14 @@ class Workflow(Definition, Generic[P, R]):
             UsageError, InputError: nothing has run.
 
         Example:
-            run = delays.with_options(experiment="delays").run(rows="flights.parquet", max_depth=4)
-            run.outputs.auc
+            >>> @operator
+            ... def double(n: int) -> int:
+            ...     return 2 * n
+            >>> @workflow(executor="local")
+            ... def twice(n: int) -> int:
+            ...     return double(double(n))
+            >>> twice.run(n=3).outputs.result
+            12
         """
         run = self.submit(**params)
         if run.status is not Status.COMPLETED:
@@ -109,13 +131,13 @@ class Workflow(Definition, Generic[P, R]):
             raise RunFailed(f"run {run.id} of workflow '{self.name}': {reason}", run)
         return run
 
-    def submit(self, **params: Any) -> Run:
+    def submit(self, /, **params: Any) -> Run:
         """Run the workflow and return the run whatever its status."""
         settings = get_settings()
         run_id = execute(self, params, self._options, settings, self._listener, self._pick_flow_runner())
         return Client(settings).get_run(run_id)
 
-    def plan(self, **params: Any) -> list[PlanRow]:
+    def plan(self, /, **params: Any) -> list[PlanRow]:
         """Say which nodes would hit and which would run; nothing runs."""
         return plan(self, params, self._options, get_settings())
 
@@ -128,6 +150,36 @@ class Workflow(Definition, Generic[P, R]):
 
     def _pick_flow_runner(self) -> Any:
         return _load_prefect().run_flow if self._options.executor == "prefect" else None
+
+
+def _explain_options(options: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with options that were given."""
+    known = list(inspect.signature(Workflow.with_options).parameters)[1:-1]
+    for name in options["unknown"]:
+        yield f"no option '{name}'; there are {shorten(known, len(known))}.{suggest(name, known)}"
+    for name in ("experiment", "notes", "executor", "parent_id", "command"):
+        if name in options and not isinstance(options[name], str):
+            yield f"{name}: expected text, found {options[name]!r}"
+    if options.get("experiment") == "":
+        yield "experiment: expected a name, found an empty text"
+    executor = options.get("executor", EXECUTORS[0])
+    if isinstance(executor, str) and executor not in EXECUTORS:
+        yield f"no executor '{executor}'; there are {shorten(EXECUTORS)}.{suggest(executor, EXECUTORS)}"
+    tags = options.get("tags", {})
+    if not isinstance(tags, Mapping) or not all(isinstance(t, str) for pair in tags.items() for t in pair):
+        yield f'tags: expected texts by name, such as {{"team": "ops"}}, found {tags!r}'
+    seed = options.get("seed", 0)
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        yield f"seed: expected a whole number that is not negative, found {seed!r}"
+    if not isinstance(options.get("cache", True), bool):
+        yield f"cache: expected True or False, found {options['cache']!r}"
+    refresh = options.get("refresh", ())
+    if (
+        isinstance(refresh, str)
+        or not isinstance(refresh, Sequence)
+        or not all(isinstance(n, str) for n in refresh)
+    ):
+        yield f"refresh: expected a list of names of nodes, found {refresh!r}"
 
 
 def _load_prefect() -> Any:
@@ -152,6 +204,7 @@ def workflow(
     experiment: str = "default",
     tags: Mapping[str, str] | None = None,
     executor: str = "prefect",
+    **unknown: Any,
 ) -> Any:
     """Make a function that composes operators a workflow.
 
@@ -160,19 +213,27 @@ def workflow(
         experiment: name of the group that its runs belong to, unless a run says otherwise.
         tags: tags of its runs.
         executor: "prefect" or "local".
+        unknown: refused, with the nearest option.
 
     Raises:
-        DefinitionError: the signature is not fully typed, or a default does not fit its type or range.
+        DefinitionError: the signature is not fully typed, a default does not fit its type or range, or an
+            option is unknown or of another type.
 
     Example:
-        @workflow
-        def delays(rows: pd.DataFrame, max_depth: Annotated[int, Range(1, 12)] = 6) -> Delays: ...
+        >>> @operator
+        ... def double(n: int) -> int:
+        ...     return 2 * n
+        >>> @workflow
+        ... def twice(n: Annotated[int, Range(1, 9)] = 1) -> int:
+        ...     return double(double(n))
+        >>> [node.name for node in twice.compile().nodes]
+        ['double', 'double_2']
     """
-    localns = collect_locals(sys._getframe(1))
+    refuse_unknown("@workflow", unknown, workflow)
+    frame = sys._getframe(1)
 
     def decorate(function: Callable[..., Any]) -> Workflow[Any, Any]:
-        made: Workflow[Any, Any] = Workflow(function, localns)
-        made._options = RunOptions(experiment=experiment, tags=dict(tags or {}), executor=executor)
-        return made
+        made: Workflow[Any, Any] = Workflow(function, collect_scope(frame, function))
+        return made.with_options(experiment=experiment, tags=tags, executor=executor)
 
     return decorate if fn is None else decorate(fn)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from flowlearner.interface import Interface, default_text, type_text
+from flowlearner.interface import Interface, default_text
 from flowlearner.operation import Operator
 
 
@@ -142,7 +142,10 @@ class Graph:
                 {
                     "name": node.name,
                     "operator": node.operator.name,
-                    "inputs": {name: binding_json(b) for name, b in node.inputs.items()},
+                    "inputs": {
+                        name: binding_json(b, node.operator.interface.by_name[name].type.kind == "secret")
+                        for name, b in node.inputs.items()
+                    },
                     "outputs": {o.name: str(o.type) for o in node.operator.interface.outputs},
                     "upstream": list(node.upstream),
                     "resources": {
@@ -163,8 +166,8 @@ class Graph:
         }
 
 
-def binding_json(binding: Binding) -> dict[str, Any]:
-    """Return one binding as JSON; a literal that JSON lacks is shown as text."""
+def binding_json(binding: Binding, is_secret: bool = False) -> dict[str, Any]:
+    """Return one binding as JSON; a literal that JSON lacks is shown by name or type, a secret not at all."""
     if isinstance(binding, NodeRef):
         return {"node": binding.node, "output": binding.output}
     if isinstance(binding, ParamRef):
@@ -172,10 +175,8 @@ def binding_json(binding: Binding) -> dict[str, Any]:
     if isinstance(binding, RunSeed):
         return {"run_seed": True}
     if isinstance(binding, Literal):
-        value = default_text(binding.value)
-        plain = value is binding.value
-        return {"literal": value} if plain else {"literal": type_text(type(binding.value))}
-    items = [binding_json(i) for i in binding.items]
+        return {"literal": "***" if is_secret else default_text(binding.value)}
+    items = [binding_json(i, is_secret) for i in binding.items]
     if binding.make is dict:
         return {"dict": {str(k): i for k, i in zip(binding.keys, items, strict=True)}}
     return {"list" if binding.make is list else "tuple": items}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import inspect
+import math
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -11,9 +13,10 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
-from flowlearner.errors import DefinitionError
+from flowlearner.errors import DefinitionError, shorten, suggest
 from flowlearner.fingerprint import Fingerprint, compute_fingerprint
-from flowlearner.interface import MISSING, Interface, Mismatch, conform, make_interface
+from flowlearner.interface import Interface, make_interface
+from flowlearner.spec import is_namedtuple, takes_container
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -58,7 +61,7 @@ active_tracer: ContextVar[Tracer | None] = ContextVar("flowlearner_tracer", defa
 
 
 class Operator(Generic[P, R]):
-    """A typed function that workflows compose.
+    """A typed function that workflows compose; `operator` makes it.
 
     Called outside a compile it is the plain function.
 
@@ -104,11 +107,15 @@ class Operator(Generic[P, R]):
     def map(self, *args: Any, **kwargs: Any) -> list[R]:
         """Call the operator once for each element of the lists among the arguments.
 
-        An argument is mapped when it is a list, tuple or range and its parameter's type is not one;
-        all mapped arguments have the same length, the others are given to every call.
+        An argument is mapped when it is a list, tuple or range and its parameter's type does not take
+        lists; all mapped arguments have the same length, the others are given to every call.
 
         Example:
-            models = train.map(rows, "late", max_depth=[2, 4, 6], eta=0.1)
+            >>> @operator
+            ... def power(base: int, exponent: int) -> int:
+            ...     return base**exponent
+            >>> power.map(2, exponent=[1, 2, 3])
+            [2, 4, 8]
         """
         tracer = active_tracer.get()
         if tracer is not None:
@@ -182,6 +189,7 @@ def operator(
     effects: bool = False,
     version: str | None = None,
     uses: Sequence[Any] = (),
+    **unknown: Any,
 ) -> Any:
     """Make a typed function an operator.
 
@@ -197,56 +205,61 @@ def operator(
         effects: the operator acts on the world; it is never cached and `reproduce` skips it.
         version: text that enters the fingerprint; change it to force new runs.
         uses: functions or values that the code reaches in ways that cannot be followed.
+        unknown: refused, with the nearest option.
 
     Raises:
-        DefinitionError: the signature is not fully typed, a default does not fit its type, or a
-            resource is not a sensible number.
+        DefinitionError: the signature is not fully typed, a default does not fit its type, or an option
+            is unknown or not a sensible value.
 
     Example:
-        @operator(cpus=2, retries=1)
-        def train(rows: pd.DataFrame, label: str, max_depth: int = 6) -> Model: ...
+        >>> @operator(cpus=2, retries=1)
+        ... def scale(values: list[float], factor: float = 2.0) -> list[float]:
+        ...     return [v * factor for v in values]
+        >>> scale([1.0, 2.0])
+        [2.0, 4.0]
     """
-    localns = collect_locals(sys._getframe(1))
+    frame = sys._getframe(1)
+    refuse_unknown("@operator", unknown, operator)
+    options = {
+        "cpus": cpus,
+        "gpus": gpus,
+        "retries": retries,
+        "timeout_s": timeout_s,
+        "isolate": isolate,
+        "cache": cache,
+        "effects": effects,
+        "version": version,
+        "uses": uses,
+    }
+    _check_options(options)
+    resources = Resources(cpus, gpus, parse_memory(memory), retries, timeout_s, isolate)
 
     def decorate(function: Callable[..., Any]) -> Operator[Any, Any]:
-        if isinstance(function, Operator) or not hasattr(function, "__code__"):
-            raise DefinitionError(f"@operator takes a plain function, found {function!r}")
-        interface = make_interface(function, "operator", localns)
-        check_defaults(interface, function, "operator")
-        resources = Resources(cpus, gpus, parse_memory(memory), retries, timeout_s, isolate)
-        _check_resources(function, resources)
+        interface = make_interface(function, "operator", collect_scope(frame, function))
         return Operator(
-            function, interface, resources, cache=cache, effects=effects, version=version, uses=tuple(uses)
+            function, interface, resources, cache=cache, effects=effects, version=version, uses=uses
         )
 
     return decorate if fn is None else decorate(fn)
 
 
-def collect_locals(frame: FrameType | None) -> dict[str, Any]:
-    """Return the local names of the enclosing function scopes, the innermost winning."""
+def collect_scope(frame: FrameType, fn: Any) -> dict[str, Any]:
+    """Return the local names that annotations of a nested function may use, the innermost winning.
+
+    Args:
+        frame: where the function is decorated.
+        fn: the function; its qualified name tells which callers of the frame enclose it.
+    """
     names: dict[str, Any] = {}
-    while frame is not None and frame.f_code.co_name != "<module>":
-        for name, value in frame.f_locals.items():
-            names.setdefault(name, value)
-        frame = frame.f_back
+    parts = getattr(fn, "__qualname__", "").split(".<locals>.")
+    enclosing = {".<locals>.".join(parts[:i]) for i in range(1, len(parts))}
+    current: FrameType | None = frame
+    while current is not None and current.f_globals is frame.f_globals:
+        is_module = current.f_locals is current.f_globals
+        if not is_module and (current is frame or current.f_code.co_qualname in enclosing):
+            names = {**current.f_locals, **names}
+        current = current.f_back
     return names
-
-
-def check_defaults(interface: Interface, fn: Callable[..., Any], what: str) -> None:
-    """Refuse a default value that its own annotation does not allow."""
-    for param in interface.params:
-        if param.default is MISSING or param.takes_operator:
-            continue
-        if param.default is None and (param.type.kind == "seed" or param.type.optional):
-            continue
-        if param.type.is_table and isinstance(param.default, str):
-            continue
-        try:
-            conform(param.default, param.type, f"default of parameter '{param.name}'")
-        except Mismatch as error:
-            code = fn.__code__
-            where = f"{code.co_filename}:{code.co_firstlineno}"
-            raise DefinitionError(f"{what} '{fn.__name__}' ({where}): {error}") from None
 
 
 _MEMORY = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*$", re.IGNORECASE)
@@ -263,18 +276,37 @@ def parse_memory(memory: str | int) -> int:
     return int(float(match[1]) * base ** " kmgt".index(match[2].lower() or " "))
 
 
-def _check_resources(fn: Callable[..., Any], resources: Resources) -> None:
-    problems = []
-    if resources.cpus <= 0:
-        problems.append(f"cpus must be above 0, found {resources.cpus}")
-    if resources.gpus < 0:
-        problems.append(f"gpus must not be negative, found {resources.gpus}")
-    if resources.retries < 0:
-        problems.append(f"retries must not be negative, found {resources.retries}")
-    if resources.timeout_s is not None and resources.timeout_s <= 0:
-        problems.append(f"timeout_s must be above 0, found {resources.timeout_s}")
+def _check_options(options: Mapping[str, Any]) -> None:
+    """Refuse resources that are no sensible numbers, and switches that are neither True nor False."""
+    problems: list[str] = []
+
+    def check(name: str, is_right: Callable[[Any], bool], expected: str) -> None:
+        value = options[name]
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not is_right(value):
+            problems.append(f"{name}: expected {expected}, found {value!r}")
+
+    check("cpus", lambda v: 0 < v < math.inf, "a number above 0")
+    check("gpus", lambda v: 0 <= v < math.inf, "a number that is not negative")
+    check("retries", lambda v: isinstance(v, int) and v >= 0, "a whole number that is not negative")
+    if options["timeout_s"] is not None:
+        check("timeout_s", lambda v: 0 < v < math.inf, "seconds above 0, or None")
+    for name in ("isolate", "cache", "effects"):
+        if not isinstance(options[name], bool):
+            problems.append(f"{name}: expected True or False, found {options[name]!r}")
+    if not isinstance(options["version"], (str, type(None))):
+        problems.append(f"version: expected text, found {options['version']!r}")
+    if isinstance(options["uses"], str) or not isinstance(options["uses"], Sequence):
+        problems.append(f"uses: expected a list of functions or values, found {options['uses']!r}")
     if problems:
-        raise DefinitionError(f"operator '{fn.__name__}': " + "; ".join(problems))
+        raise DefinitionError("@operator: " + "; ".join(problems))
+
+
+def refuse_unknown(where: str, unknown: Mapping[str, Any], fn: Callable[..., Any]) -> None:
+    """Raise DefinitionError for options that `fn` does not have, naming the nearest of those that it has."""
+    if unknown:
+        known = [n for n, p in inspect.signature(fn).parameters.items() if p.kind is p.KEYWORD_ONLY]
+        parts = [f"no option '{name}'.{suggest(name, known)}" for name in unknown]
+        raise DefinitionError(f"{where} has {' It has '.join(parts)} There are {shorten(known, len(known))}.")
 
 
 def split_map(
@@ -293,7 +325,9 @@ def split_map(
     if not lengths:
         raise ValueError(f"'{operator.name}.map' needs at least one argument that is a list of values")
     if len(lengths) > 1:
-        raise ValueError(f"'{operator.name}.map' needs lists of equal length, found {sorted(lengths)}")
+        found = [f"{name or '?'}: {len(v)}" for i, (name, v) in enumerate(named) if i in mapped]
+        found += [f"{name}: {len(v)}" for name, v in mapped_names.items()]
+        raise ValueError(f"'{operator.name}.map' needs lists of equal length, found {', '.join(found)}")
     return [
         (
             tuple(v[i] if j in mapped else v for j, v in enumerate(args)),
@@ -304,8 +338,8 @@ def split_map(
 
 
 def _is_mapped(operator: Operator[Any, Any], name: str | None, value: Any) -> bool:
-    if not isinstance(value, (list, tuple, range)) or hasattr(value, "_fields"):
+    """Tell whether a value is a list of arguments: it is one, and its parameter does not take lists."""
+    if not isinstance(value, (list, tuple, range)) or is_namedtuple(type(value)):
         return False
     param = operator.interface.by_name.get(name or "")
-    base = getattr(param.type.base, "__origin__", param.type.base) if param else None
-    return base not in (list, tuple, Sequence) and getattr(base, "__name__", "") != "Sequence"
+    return param is None or param.type.base is Any or not takes_container(param.type.base, list)

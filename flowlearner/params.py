@@ -13,7 +13,8 @@ from typing import Any, Literal, get_args, get_origin
 
 from flowlearner.definition import Definition
 from flowlearner.errors import ParameterError, shorten, suggest
-from flowlearner.interface import MISSING, Mismatch, Param, conform, type_text
+from flowlearner.interface import MISSING, Param
+from flowlearner.spec import Mismatch, conform, type_text
 from flowlearner.types import Choice
 
 ARTIFACT_PREFIX = "artifact:"

@@ -87,9 +87,12 @@ class Choice:
         return "{" + ",".join(str(getattr(v, "name", v)) for v in self.values) + "}"
 
 
+_COLUMN_TYPES = ("float", "int", "bool", "str", "bytes", "datetime", "date", "Timestamp")
+
+
 @dataclass(frozen=True, init=False)
 class Columns:
-    """The columns of a table and their types: `float`, `int`, `bool`, `str`, `datetime` or `Any`.
+    """The columns of a table and their types: `float`, `int`, `bool`, `str`, `datetime`, `date` or `Any`.
 
     On an output the list is closed: these columns and no others. On an input it names
     what the operator reads; further columns are welcome.
@@ -102,6 +105,16 @@ class Columns:
     types: tuple[tuple[str, Any], ...]
 
     def __init__(self, *names: str, **types: Any) -> None:
+        twice = [name for name in (*names, *types) if (*names, *types).count(name) > 1]
+        if twice:
+            raise ValueError(f"Columns: '{twice[0]}' is named twice")
+        for name in names:
+            if not isinstance(name, str):
+                raise TypeError(f"Columns: expected the name of a column, found {name!r}")
+        for name, kind in types.items():
+            if kind is not Any and getattr(kind, "__name__", kind) not in _COLUMN_TYPES:
+                known = ", ".join((*_COLUMN_TYPES, "Any"))
+                raise TypeError(f"Columns: column '{name}' is of type {kind!r}; expected one of {known}")
         columns = dict.fromkeys(names, Any) | types
         object.__setattr__(self, "types", tuple(columns.items()))
 
@@ -112,7 +125,12 @@ class Columns:
 
 @dataclass(frozen=True)
 class Pickled:
-    """Opts one type into pickle: `Annotated[Thing, Pickled()]`. Marked unsafe wherever it is shown."""
+    """Opts one type into pickle; its values are marked unsafe wherever they are shown.
+
+    Example:
+        >>> Annotated[complex, Pickled()]
+        typing.Annotated[complex, Pickled()]
+    """
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from flowlearner.artifacts.base import Codec, Encoded, Source
 from flowlearner.canonical import digest, digest_parts
 from flowlearner.errors import ArtifactError, InputError
-from flowlearner.interface import type_text
+from flowlearner.spec import type_text
 
 
 class ArrayCodec(Codec):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Union, get_args, get_origin
 
-from flowlearner.interface import make_spec
+from flowlearner.spec import make_spec
 
 Preview = Mapping[str, Any]
 

@@ -11,7 +11,7 @@ from flowlearner.artifacts.base import Codec, Encoded, Source
 from flowlearner.artifacts.files import encode_bytes
 from flowlearner.canonical import digest, digest_parts
 from flowlearner.errors import ArtifactError, InputError
-from flowlearner.interface import type_text
+from flowlearner.spec import type_text
 
 _PNG = b"\x89PNG\r\n"
 _CHARTS = ("Chart", "LayerChart", "HConcatChart", "VConcatChart", "ConcatChart", "RepeatChart", "FacetChart")

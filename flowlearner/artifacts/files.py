@@ -13,7 +13,7 @@ from flowlearner.artifacts.base import Codec, Encoded, Source
 from flowlearner.artifacts.places import CHUNK_BYTES, hash_file
 from flowlearner.canonical import digest, digest_parts
 from flowlearner.errors import ArtifactError, InputError, UnstableValueError
-from flowlearner.interface import type_text
+from flowlearner.spec import type_text
 from flowlearner.types import FILE, Pickled
 
 _SUFFIX = re.compile(r"(\.[A-Za-z0-9]{1,12})?\.[A-Za-z0-9]{1,12}$")

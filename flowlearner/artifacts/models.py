@@ -12,7 +12,7 @@ from flowlearner.artifacts.files import encode_bytes
 from flowlearner.artifacts.structures import from_tree, to_tree
 from flowlearner.canonical import digest, digest_parts
 from flowlearner.errors import ArtifactError, InputError, UnstableValueError, shorten
-from flowlearner.interface import type_text
+from flowlearner.spec import type_text
 
 _MAGIC = b"FLXGB1\n"
 _LIBRARIES = ("sklearn", "xgboost")

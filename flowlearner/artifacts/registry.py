@@ -12,7 +12,7 @@ from typing import Any, Union, get_args, get_origin
 
 from flowlearner.artifacts.base import Codec
 from flowlearner.errors import ArtifactError, DefinitionError, InputError, suggest
-from flowlearner.interface import make_spec, type_text
+from flowlearner.spec import make_spec, type_text
 
 
 @dataclass(frozen=True)

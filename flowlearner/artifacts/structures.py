@@ -17,7 +17,7 @@ from flowlearner.artifacts.registry import choose_codec, find_codec, get_codec
 from flowlearner.artifacts.tree import TreeReader, TreeWriter, is_plain_class, list_field_hints
 from flowlearner.canonical import digest, digest_parts
 from flowlearner.errors import ArtifactError, InputError, UnstableValueError
-from flowlearner.interface import Mismatch, conform, make_spec, type_text
+from flowlearner.spec import Mismatch, conform, make_spec, type_text
 
 _dump = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _load = json.JSONDecoder().decode
@@ -52,7 +52,7 @@ class JsonCodec(Codec):
             )
         value = _widen(value, declared)
         writer = TreeWriter(_encode_part)
-        tree = writer.write(value, "value")
+        tree = writer.write(value, "value", declared)
         try:
             hash_ = digest_parts(self.name, digest(value))
         except UnstableValueError:
@@ -129,10 +129,16 @@ class _Parts:
         ]
         root = {"$": "root", "modules": self.modules, "parts": described, "value": self.tree}
         line = _dump(root).encode("utf-8", "surrogatepass")
-        sink.write(line if not bodies else line + b" " * (-(len(line) + 1) % _ALIGN) + b"\n")
+        sink.write(line + b" " * _gap(len(line) + 1) + b"\n")
+        gap = 0
         for body in bodies:
+            sink.write(b"\0" * gap)
             sink.write(body)
-            sink.write(b"\0" * (-len(body) % _ALIGN))
+            gap = _gap(len(body))
+
+
+def _gap(size: int) -> int:
+    return -size % _ALIGN
 
 
 class _PartReader:
@@ -143,8 +149,7 @@ class _PartReader:
         self._parts = parts
 
     def __call__(self, number: int, declared: Any) -> Any:
-        sizes = [p["size"] for p in self._parts]
-        begin = sum(s + -s % _ALIGN for s in sizes[:number])
+        begin = sum(p["size"] + _gap(p["size"]) for p in self._parts[:number])
         part = self._parts[number]
         body = bytes(self._data[begin : begin + part["size"]])
         if len(body) != part["size"]:

@@ -14,7 +14,7 @@ from flowlearner.artifacts.preview import describe_table
 from flowlearner.canonical import digest_parts
 from flowlearner.canonical_table import frame_to_arrow, table_digest
 from flowlearner.errors import ArtifactError, InputError
-from flowlearner.interface import qualified_name, type_text
+from flowlearner.spec import qualified_name, type_text
 
 FRAME, TABLE, SERIES = "pandas.DataFrame", "pyarrow.Table", "pandas.Series"
 
@@ -75,11 +75,8 @@ class SeriesCodec(Codec):
             memory = _map_private(source)
             table = _read(pa.py_buffer(memory))
             series = _to_frame(table, memory).iloc[:, 0]
-            return (
-                series
-                if (table.schema.metadata or {}).get(b"flowlearner") == b"named"
-                else series.rename(None)
-            )
+            named = (table.schema.metadata or {}).get(b"flowlearner") == b"named"
+            return series if named else series.rename(None)
 
 
 def _encode(codec: str, table: pa.Table, type_name: str) -> Encoded:
@@ -109,15 +106,7 @@ def _encode(codec: str, table: pa.Table, type_name: str) -> Encoded:
 def _explained() -> Iterator[None]:
     try:
         yield
-    except (
-        pa.ArrowException,
-        OSError,
-        ValueError,
-        KeyError,
-        IndexError,
-        TypeError,
-        UnicodeDecodeError,
-    ) as error:
+    except (pa.ArrowException, OSError, ValueError, KeyError, IndexError, TypeError) as error:
         reason = str(error).strip().split("\n")[0]
         raise ArtifactError(f"the bytes are not an Arrow table: {reason}") from None
 

@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo
 
 from flowlearner.artifacts.base import Encoded, list_members
 from flowlearner.errors import ArtifactError, InputError, UnstableValueError
-from flowlearner.interface import is_namedtuple
+from flowlearner.spec import is_namedtuple
 
 TAG = "$"
 MAX_DEPTH = 200
@@ -170,11 +170,14 @@ class TreeWriter:
 
     def _write_object(self, value: Any, cls: Any, where: str, declared: Any) -> Any:
         if cls is list:
-            return [self.write(v, f"{where}[{i}]") for i, v in enumerate(value)]
+            item = _item_hint(declared, list)
+            return [self.write(v, f"{where}[{i}]", item) for i, v in enumerate(value)]
         if cls is dict or cls is OrderedDict:
-            return self._write_dict(value, cls, where)
+            return self._write_dict(value, cls, where, _item_hint(declared, dict))
         if cls is tuple:
-            return {TAG: "tuple", "v": [self.write(v, f"{where}[{i}]") for i, v in enumerate(value)]}
+            hints = _tuple_hints(declared, len(value))
+            items = zip(value, hints, strict=True)
+            return {TAG: "tuple", "v": [self.write(v, f"{where}[{i}]", h) for i, (v, h) in enumerate(items)]}
         if cls is set or cls is frozenset:
             return {TAG: cls.__name__, "v": [self.write(v, f"{where}{{...}}") for v in value]}
         if cls is datetime or cls is time:
@@ -194,7 +197,7 @@ class TreeWriter:
             )
             written["set"] = sorted(value.model_fields_set)
             if value.model_extra:
-                written["extra"] = self._write_dict(value.model_extra, dict, where)
+                written["extra"] = self._write_dict(value.model_extra, dict, where, Any)
             return written
         if _is_library_scalar(cls):
             return _write_library_scalar(value, cls)
@@ -205,11 +208,12 @@ class TreeWriter:
         self.parts.append(part)
         return {TAG: "part", "n": len(self.parts) - 1}
 
-    def _write_dict(self, value: Mapping[Any, Any], cls: type, where: str) -> Any:
+    def _write_dict(self, value: Mapping[Any, Any], cls: type, where: str, item: Any) -> Any:
         if cls is dict and TAG not in value and all(type(k) is str for k in value):
-            return {k: self.write(v, f"{where}[{k!r}]") for k, v in value.items()}
+            return {k: self.write(v, f"{where}[{k!r}]", item) for k, v in value.items()}
         items = [
-            [self.write(k, f"{where} key"), self.write(v, f"{where}[{k!r:.40}]")] for k, v in value.items()
+            [self.write(k, f"{where} key"), self.write(v, f"{where}[{k!r:.40}]", item)]
+            for k, v in value.items()
         ]
         return {TAG: "dict" if cls is dict else "ordered", "v": items}
 

@@ -12,10 +12,11 @@ from flowlearner.canonical import digest_parts
 from flowlearner.errors import FlowLearnerError
 from flowlearner.graph import Binding, Collection, Literal, Node, NodeRef, ParamRef
 from flowlearner.inputs import InputResolver
-from flowlearner.interface import Param, make_spec
+from flowlearner.interface import Param
 from flowlearner.operation import Operator
 from flowlearner.params import ARTIFACT_PREFIX
 from flowlearner.records import Artifact
+from flowlearner.spec import make_spec
 
 ANY = make_spec(Any)
 

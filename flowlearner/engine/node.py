@@ -16,18 +16,10 @@ from flowlearner.artifacts import ArtifactStore, choose_codec, get_codec
 from flowlearner.cache import UNSET, BoundValue
 from flowlearner.engine.logs import NodeContext, current_node, hide_secrets
 from flowlearner.errors import InputError, OperatorError, PlatformError, UserError, shorten, suggest
-from flowlearner.interface import (
-    Mismatch,
-    Output,
-    Param,
-    TypeSpec,
-    conform,
-    is_namedtuple,
-    make_spec,
-    type_text,
-)
+from flowlearner.interface import Output, Param
 from flowlearner.operation import Operator
 from flowlearner.records import Artifact, ErrorInfo, LogLine, MetricPoint, OutputRecord
+from flowlearner.spec import Mismatch, TypeSpec, conform, is_namedtuple, make_spec, type_text
 from flowlearner.types import Columns
 
 _PACKAGE = str(Path(__file__).parents[1]) + os.sep

@@ -1,0 +1,510 @@
+"""The tracer: records operator calls while a workflow compiles, and every mistake in them.
+
+Tracing goes on after a mistake where it can: what the mistake would have given is an unknown future.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import sysconfig
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+from flowlearner.errors import Problem, shorten, suggest
+from flowlearner.futures import ANY, Future, Outputs, UnknownFuture, make_outputs
+from flowlearner.graph import Binding, Collection, Literal, Node, NodeRef, ParamRef, RunSeed
+from flowlearner.interface import MISSING, Interface, Param
+from flowlearner.operation import Operator, active_tracer, split_map
+from flowlearner.spec import (
+    Mismatch,
+    TypeSpec,
+    conform,
+    explain_columns,
+    explain_mismatch,
+    is_namedtuple,
+    list_item_specs,
+    takes_container,
+    type_text,
+)
+
+_PACKAGE = str(Path(__file__).parent) + os.sep
+_LIBRARIES = tuple(
+    {sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+)
+
+
+class Inlinable(Protocol):
+    """What the tracer needs of a workflow."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def fn(self) -> Callable[..., Any]: ...
+
+    @property
+    def interface(self) -> Interface: ...
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a value is bound: whose input or output, and on which line."""
+
+    node: str | None
+    location: str
+    word: str = "input"
+
+
+@dataclass
+class Tracer:
+    """Records one compilation: nodes, problems, and the place in nested workflows."""
+
+    workflow: Inlinable
+    nodes: list[Node] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    _names: set[str] = field(default_factory=set)
+    _seen: set[tuple[str, str]] = field(default_factory=set)
+    _scope: list[tuple[str, Inlinable]] = field(default_factory=list)
+
+    # What is called from outside: the compiler, operators, workflows and futures
+
+    def trace(self, values: Mapping[str, Any]) -> dict[str, Binding]:
+        """Call the workflow's function with futures and plain values; return its outputs' bindings."""
+        token = active_tracer.set(self)
+        try:
+            return self._trace_body(self.workflow, values, None)
+        finally:
+            active_tracer.reset(token)
+
+    def make_param(self, param: Param) -> Future:
+        """Return the future of a parameter of the workflow that is compiled."""
+        return Future(self, ParamRef(param.name), param.type, f"parameter '{param.name}'")
+
+    def problem(
+        self, message: str, *, kind: str, node: str | None = None, location: str | None = None
+    ) -> None:
+        node = node or (self._scope[-1][0] if self._scope else None)
+        found = Problem(message, self.workflow.name, node, location or self._find_location(), kind)
+        if found not in self.problems:
+            self.problems.append(found)
+
+    def is_first(self, what: str) -> bool:
+        key = (what, self._find_location())
+        is_new = key not in self._seen
+        self._seen.add(key)
+        return is_new
+
+    def call(self, operator: Operator[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Add a node; return the futures of its outputs."""
+        place = _Place(self._make_name(operator.name), self._find_location())
+        given = self._match_arguments(operator.interface, args, kwargs, place)
+        inputs: dict[str, Binding] = {}
+        for param in operator.interface.params:
+            if param.name not in given:
+                inputs[param.name] = _bind_default(param)
+            elif param.is_static and isinstance(given[param.name], Future):
+                self._report_static(param, given[param.name], place)
+                inputs[param.name] = Literal(None)
+            else:
+                inputs[param.name] = self._bind(given[param.name], param, place)
+        name = place.node or operator.name
+        self.nodes.append(Node(name, operator, inputs, place.location, len(self.nodes)))
+        outputs = {o.name: NodeRef(name, o.name) for o in operator.interface.outputs}
+        return self._pack(operator.interface, outputs, name)
+
+    def map(self, operator: Operator[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+        """Add a node for each element of the lists among the arguments."""
+        try:
+            calls = split_map(operator, args, kwargs)
+        except ValueError as error:
+            cure = ""
+            if any(isinstance(v, Future) for v in (*args, *kwargs.values())):
+                cure = (
+                    " The list must be known while compiling: take it from a Static parameter, write it out, "
+                    "or move the loop into an operator."
+                )
+            self.problem(f"{error}.{cure}", kind="map", node=operator.name)
+            return []
+        return [self.call(operator, a, k) for a, k in calls]
+
+    def inline(self, workflow: Inlinable, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Trace a workflow that is called inside this one; its nodes carry its name as a prefix."""
+        name = self._make_name(workflow.name)
+        place = _Place(name, self._find_location())
+        outer = [self.workflow, *(active for _, active in self._scope)]
+        if any(active.fn is workflow.fn for active in outer):
+            path = " calls ".join([*(w.name for w in outer), workflow.name])
+            self.problem(
+                f"a cycle: {path}. A workflow cannot contain itself; repeat steps by a loop over a list "
+                "or a Static parameter.",
+                kind="cycle",
+                node=name,
+                location=place.location,
+            )
+            return self._pack(workflow.interface, {}, name)
+        given = self._match_arguments(workflow.interface, args, kwargs, place)
+        values: dict[str, Any] = {}
+        for param in workflow.interface.params:
+            if param.is_static:
+                value = self._take_static(param, given, place)
+                if value is MISSING:
+                    # Without the value its body cannot be traced.
+                    return self._pack(workflow.interface, {}, name)
+                values[param.name] = value
+                continue
+            label = f"'{name}.{param.name}'"
+            if param.name in given:
+                value = given[param.name]
+                binding = self._bind(value, param, place)
+                spec = _refine(param.type, value)
+                cls = UnknownFuture if isinstance(value, UnknownFuture) else Future
+                values[param.name] = cls(self, binding, spec, label)
+            else:
+                values[param.name] = Future(self, _bind_default(param), param.type, label)
+        self._scope.append((name, workflow))
+        try:
+            outputs = self._trace_body(workflow, values, name)
+        finally:
+            self._scope.pop()
+        return self._pack(workflow.interface, outputs, name)
+
+    # Bodies of workflows and what they return
+
+    def _trace_body(
+        self, workflow: Inlinable, values: Mapping[str, Any], node: str | None
+    ) -> dict[str, Binding]:
+        try:
+            returned = workflow.fn(**values)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a body may raise anything; it is one more problem
+            self._record_exception(workflow, error, node)
+            return {}
+        return self._read_outputs(workflow, returned, node)
+
+    def _record_exception(self, workflow: Inlinable, error: BaseException, node: str | None) -> None:
+        location = _find_raised(error) or location_of(workflow.fn)
+        wrong = _OUTPUT_ERROR.match(str(error)) if isinstance(error, TypeError) else None
+        cls = workflow.interface.output_class
+        if wrong and cls is not None and wrong["cls"] == cls.__name__:
+            names = ", ".join(re.findall(r"'(\w+)'", wrong["what"]))
+            verb = "returns" if wrong["what"].startswith("got") else "does not return"
+            self.problem(
+                f"declares {shorten(cls._fields)} but {verb} {names}. Return what '{cls.__name__}' declares, "
+                "or change the declaration.",
+                kind="outputs",
+                node=node,
+                location=location,
+            )
+            return
+        cascade = " (it may follow from the problems above)" if self.problems else ""
+        self.problem(
+            f"its body raised {type(error).__name__}: {error}{cascade}. A workflow's body only composes "
+            "operators; work on values belongs into an operator.",
+            kind="body",
+            node=node,
+            location=location,
+        )
+
+    def _read_outputs(self, workflow: Inlinable, returned: Any, node: str | None) -> dict[str, Binding]:
+        """Check what a workflow returned against what it declares; return the bindings by name."""
+        place = _Place(node, location_of(workflow.fn), "output")
+        declared = {o.name: o for o in workflow.interface.outputs}
+        values = _name_values(workflow.interface, returned)
+        reason = ""
+        if isinstance(values, str):
+            reason = values
+            values = dict.fromkeys(declared, self._unknown("an output"))
+        elif values.keys() != declared.keys():
+            missing = [n for n in declared if n not in values]
+            surplus = [n for n in values if n not in declared]
+            reason = f"declares {shorten(declared)}; returns {shorten(values)}"
+            reason += f"; missing: {shorten(missing)}" if missing else ""
+            reason += f"; undeclared: {shorten(surplus)}" if surplus else ""
+            reason += ". Return what is declared, or change the declaration."
+        if reason:
+            self.problem(reason, kind="outputs", node=node, location=place.location)
+        return {
+            name: self._bind(values[name], Param(name, output.type), place)
+            for name, output in declared.items()
+            if name in values
+        }
+
+    def _pack(self, interface: Interface, outputs: Mapping[str, Binding], name: str) -> Any:
+        """Return what a call gives: a future, a NamedTuple of them, or None; what is left out is unknown."""
+        if not interface.outputs:
+            return None
+        is_single = interface.output_class is None
+        futures: dict[str, Future] = {}
+        for output in interface.outputs:
+            label = f"'{name}'" if is_single else f"'{name}.{output.name}'"
+            bound = outputs.get(output.name)
+            futures[output.name] = (
+                self._unknown(label) if bound is None else Future(self, bound, output.type, label)
+            )
+        if is_single:
+            return next(iter(futures.values()))
+        return make_outputs(interface.output_class, futures, self, f"'{name}'")
+
+    def _unknown(self, label: str) -> Future:
+        return UnknownFuture(self, Literal(None), ANY, label)
+
+    # Arguments of calls
+
+    def _match_arguments(
+        self, interface: Interface, args: tuple[Any, ...], kwargs: dict[str, Any], place: _Place
+    ) -> dict[str, Any]:
+        def report(message: str, kind: str) -> None:
+            self.problem(message, kind=kind, node=place.node, location=place.location)
+
+        positional = [p for p in interface.params if not p.keyword_only]
+        given: dict[str, Any] = {p.name: v for p, v in zip(positional, args, strict=False)}
+        if len(args) > len(positional):
+            report(
+                f"takes {len(positional)} positional arguments ({shorten(p.name for p in positional)}) "
+                f"but gets {len(args)}. Remove the surplus, or give arguments by name.",
+                "surplus-argument",
+            )
+        known = list(interface.by_name)
+        for name, value in kwargs.items():
+            if name not in interface.by_name:
+                cure = suggest(name, known) or " Remove it."
+                report(f"has no parameter '{name}'; it takes {shorten(known)}.{cure}", "unknown-argument")
+            elif name in given:
+                report(f"gets '{name}' by position and by name. Give it once.", "surplus-argument")
+            else:
+                given[name] = value
+        missing = [p for p in interface.params if p.required and p.name not in given]
+        if missing:
+            wanted = shorten(f"'{p.name}: {p.type}'" for p in missing)
+            report(f"needs a value for {wanted}. Add it to the call.", "missing-argument")
+        return given
+
+    def _take_static(self, param: Param, given: Mapping[str, Any], place: _Place) -> Any:
+        """Return the plain value of a static parameter of a nested workflow, or MISSING after a mistake."""
+        if param.name not in given:
+            return param.default
+        value = given[param.name]
+        if isinstance(value, Future):
+            self._report_static(param, value, place)
+            return MISSING
+        before = len(self.problems)
+        bound = self._bind(value, param, place)
+        if len(self.problems) > before:
+            return MISSING
+        return bound.value if isinstance(bound, Literal) else value
+
+    def _report_static(self, param: Param, value: Future, place: _Place) -> None:
+        if isinstance(value, UnknownFuture):
+            return
+        wanted = "an operator" if param.takes_operator else f"a plain {param.type}"
+        cure = "Write the value out, or take it from a Static parameter of the workflow."
+        message = (
+            f"input '{param.name}' is static: it takes {wanted} but gets the future {value._label}. {cure}"
+        )
+        self.problem(message, kind="static", node=place.node, location=place.location)
+
+    # One value for one input or output
+
+    def _bind(self, value: Any, param: Param, place: _Place) -> Binding:
+        spec = param.type
+
+        def report(reason: str, kind: str = "type") -> Binding:
+            message = f"{place.word} '{param.name}' {reason}"
+            self.problem(message, kind=kind, node=place.node, location=place.location)
+            return Literal(None)
+
+        if isinstance(value, UnknownFuture):
+            return value._binding
+        if isinstance(value, Future):
+            for kind, reason in _explain_future(value, spec):
+                report(reason, kind)
+            return value._binding
+        if isinstance(value, Outputs) and not (
+            spec.is_any or is_namedtuple(spec.base) or takes_container(spec.base, tuple)
+        ):
+            options = shorten(f"{value._label[1:-1]}.{f}" for f in value._fields)
+            return report(f"expects {spec} but gets all outputs of {value._label}. Choose one of: {options}.")
+        if _holds_future(value):
+            return self._bind_collection(value, param, place, report)
+        if param.takes_operator and not isinstance(value, Operator):
+            return report(f"expects an operator but gets {_describe(value)}. Give it without calling it.")
+        if isinstance(value, Operator) and not param.takes_operator and not spec.is_any:
+            return report(
+                f"expects {spec} but gets the operator '{value.name}' itself. Call it: {value.name}(...)."
+            )
+        if isinstance(value, Operator) or (spec.is_table and isinstance(value, (str, os.PathLike))):
+            return Literal(value if isinstance(value, Operator) else os.fspath(value))
+        if value is None and spec.kind == "seed":
+            return RunSeed()
+        try:
+            return Literal(conform(value, spec, "value"))
+        except Mismatch as error:
+            reason = str(error).removeprefix("value: ")
+            return report(f"{reason}. Give a value that fits, or change the annotation.", "value")
+
+    def _bind_collection(
+        self, value: Any, param: Param, place: _Place, report: Callable[[str], Binding]
+    ) -> Binding:
+        base = param.type.base
+        count = len(value)
+        if is_namedtuple(type(value)) and (param.type.is_any or is_namedtuple(base)):
+            # The class as declared, not the one that holds futures.
+            make: Any = next(c for c in type(value).__mro__ if not issubclass(c, Outputs))
+            fits = param.type.is_any or base._fields == make._fields
+            make = make if param.type.is_any else base
+            specs = list_item_specs(base, make, count)
+        else:
+            make = next(c for c in (list, dict, set, frozenset, tuple) if isinstance(value, c))
+            fits = param.type.is_any or takes_container(base, make)
+            specs = list_item_specs(base, make, count)
+        if not fits or make in (set, frozenset):
+            cure = (
+                "A set cannot hold futures: use a list."
+                if make in (set, frozenset)
+                else f"Give a {param.type}."
+            )
+            return report(f"expects {param.type} but gets a {make.__name__} of futures. {cure}")
+        keys = tuple(value) if make is dict else ()
+        items = value.values() if make is dict else value
+        bound = tuple(
+            self._bind(item, Param(f"{param.name}[{key!r}]", spec), place)
+            for key, item, spec in zip(keys or range(count), items, specs, strict=True)
+        )
+        return Collection(make, bound, keys)
+
+    # Names and lines
+
+    def _make_name(self, base: str) -> str:
+        """Return a name that no node has yet; the first call has the plain one."""
+        base = f"{self._scope[-1][0]}.{base}" if self._scope else base
+        name, number = base, 1
+        while name in self._names:
+            number += 1
+            name = f"{base}_{number}"
+        self._names.add(name)
+        return name
+
+    def _find_location(self) -> str:
+        """Return "file:line" of the user's code that is being traced.
+
+        The innermost line outside of installed packages; where the workflow is itself installed, its own.
+        """
+        found = "?"
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None and frame.f_code is not _BODY:
+            filename = frame.f_code.co_filename
+            if not filename.startswith(_PACKAGE):
+                found = f"{filename}:{frame.f_lineno}"
+                if not filename.startswith(_LIBRARIES):
+                    break
+            frame = frame.f_back
+        return found
+
+
+_BODY = Tracer._trace_body.__code__
+_OUTPUT_ERROR = re.compile(
+    r"^(?:.*\.)?(?P<cls>\w+)\.__new__\(\) "
+    r"(?P<what>got an unexpected keyword argument .*|missing \d+ required .*)$"
+)
+
+
+def location_of(fn: Callable[..., Any]) -> str:
+    code = fn.__code__
+    return f"{code.co_filename}:{code.co_firstlineno}"
+
+
+def _find_raised(error: BaseException) -> str | None:
+    """Return "file:line" of the user's code that an exception passed last."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(_PACKAGE)]
+    own = [f for f in frames if not f.filename.startswith(_LIBRARIES)] or frames[:1]
+    return f"{own[-1].filename}:{own[-1].lineno}" if own else None
+
+
+def _bind_default(param: Param) -> Binding:
+    if param.takes_run_seed:
+        return RunSeed()
+    if param.default is MISSING:
+        return Literal(None)
+    try:
+        return Literal(conform(param.default, param.type))
+    except Mismatch:
+        return Literal(param.default)  # a table by its path
+
+
+def _name_values(interface: Interface, returned: Any) -> dict[str, Any] | str:
+    """Return what a workflow returned by output name, or what is wrong with it."""
+    cls = interface.output_class
+    if cls is not None:
+        if isinstance(returned, UnknownFuture):
+            return dict.fromkeys(cls._fields, returned)
+        if is_namedtuple(type(returned)):
+            return dict(zip(returned._fields, returned, strict=True))
+        if isinstance(returned, dict):
+            return dict(returned)
+        if isinstance(returned, tuple) and len(returned) == len(cls._fields):
+            return dict(zip(cls._fields, returned, strict=True))
+        fields = shorten(cls._fields)
+        cure = f"Return {cls.__name__}({', '.join(f'{f}=...' for f in cls._fields)})."
+        return f"declares {cls.__name__}({fields}) but returns {_describe(returned)}. {cure}"
+    if not interface.outputs:
+        if returned is None:
+            return {}
+        return f"declares no output but returns {_describe(returned)}. Declare its type after '->'."
+    output = interface.outputs[0]
+    if returned is None and not output.type.optional and not output.type.is_any:
+        return f"declares {output.type} but returns nothing. Return a value, or declare None."
+    return {output.name: returned}
+
+
+def _describe(value: Any) -> str:
+    if isinstance(value, Future):
+        return f"{value._label} ({value._type})"
+    if isinstance(value, Outputs):
+        return f"all outputs of {value._label}"
+    if isinstance(value, (list, tuple)):
+        return f"a {type(value).__name__} of {len(value)}"
+    return "nothing" if value is None else type_text(type(value))
+
+
+def _explain_future(value: Future, spec: TypeSpec) -> Iterator[tuple[str, str]]:
+    """Yield kind and text of what speaks against giving a future where `spec` is declared."""
+    produced = value._type
+    if produced.is_any and not spec.is_any and isinstance(value._binding, NodeRef):
+        yield (
+            "any",
+            f"expects {spec} but gets Any from {value._label}. Declare what the operator returns: Any is "
+            "for what users give and get, not between operators.",
+        )
+        return
+    reason = explain_mismatch(produced, spec, value._label)
+    if reason:
+        yield "type", reason
+        return
+    reason = explain_columns(produced, spec, value._label)
+    if reason:
+        yield "columns", reason
+
+
+def _refine(declared: TypeSpec, value: Any) -> TypeSpec:
+    """Return a nested workflow's parameter type, with what its argument declares in addition."""
+    if not isinstance(value, Future):
+        return declared
+    if declared.is_any:
+        return value._type
+    columns = value._type.columns
+    if declared.is_table and declared.columns is None and columns is not None:
+        return replace(declared, marks=(*declared.marks, columns))
+    return declared
+
+
+def _holds_future(value: Any) -> bool:
+    if isinstance(value, Future):
+        return True
+    if isinstance(value, dict):
+        return any(_holds_future(v) for v in value.values())
+    return isinstance(value, (list, tuple, set, frozenset)) and any(_holds_future(v) for v in value)
