@@ -159,6 +159,10 @@ class ArtifactError(PlatformError):
 class StorageError(PlatformError, OSError):
     """Bytes could not be written or read: disk full, no permission."""
 
+    def __str__(self) -> str:
+        # OSError would put "[Errno 28]" before it.
+        return self.strerror or super().__str__()
+
 
 class ServerError(PlatformError):
     """The Prefect server does not start or does not answer."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
+import secrets
 import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
+from typing import BinaryIO
 
 import typer
 from packaging.requirements import Requirement
@@ -16,6 +18,7 @@ from packaging.utils import canonicalize_name
 from rich.text import Text
 
 from flowlearner import __version__
+from flowlearner.artifacts import Encoded
 from flowlearner.cli.options import AsJson, make_command
 from flowlearner.cli.output import emit, get_out
 from flowlearner.cli.show import make_table
@@ -104,8 +107,14 @@ def _hide_password(url: str) -> str:
 def _check_artifacts(settings: Settings) -> Finding:
     with Client(settings) as client:
         sizes = [size for _, size, _ in client.store.list_paths()]
+        probe = Encoded(secrets.token_hex(32), "probe/1", "bytes", _write_probe, file_suffix=".probe")
+        client.store.delete(client.store.put(probe))
     where = _hide_password(settings.artifacts_url)
     return Finding("artifacts", "ok", f"{where}, {count_of(len(sizes), 'file')}, {show_size(sum(sizes))}")
+
+
+def _write_probe(sink: BinaryIO) -> None:
+    sink.write(b"Written by flowlearner doctor, and removed at once.")
 
 
 def _check_prefect(settings: Settings) -> Finding:

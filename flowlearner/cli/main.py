@@ -153,11 +153,21 @@ def _invoke(arguments: list[str], as_json: bool) -> int:
     except OutputLost:
         raise
     except Exception as error:  # noqa: BLE001 - the last place where a failure can still become a message
+        if getattr(error, "title", None) == "Settings":
+            return _fail(UsageError.exit_status, "UsageError", _describe_settings(error), as_json)
         if not as_json:
             traceback.print_exc()
         text = f"{type(error).__name__}: {error}\nThis is a bug in flowlearner; please report it."
         return _fail(3, type(error).__name__, text, as_json)
     return result if isinstance(result, int) else 0
+
+
+def _describe_settings(error: Any) -> str:
+    """Return which environment variables pydantic refuses, and why."""
+    return "; ".join(
+        f"FLOWLEARNER_{str(e['loc'][0]).upper()}: {e['msg'].lower()}; found {e['input']!r}"
+        for e in error.errors()
+    )
 
 
 def _fail(status: int, kind: str, message: str, as_json: bool, details: Any = None) -> int:

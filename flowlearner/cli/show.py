@@ -112,22 +112,13 @@ def _brief_metrics(metrics: Mapping[str, float]) -> Text:
 
 def print_result(console: Console, run: Run, artifacts: Mapping[str, Artifact]) -> None:
     """Print how a run ended, what it gave, and how to see it again."""
-    nodes = run.nodes
-    ran = sum(not n.cached and n.started_at is not None for n in nodes)
-    cached = sum(n.cached for n in nodes)
-    counts = [f"{ran} run", f"{cached} cached"]
-    counts += [
-        f"{count} {status.value.lower()}"
-        for status in (Status.FAILED, Status.SKIPPED, Status.CANCELLED)
-        if (count := sum(n.status is status for n in nodes))
-    ]
     console.print()
     console.print(
         Text.assemble(
             sign_of(run.status, console.options.ascii_only),
             " ",
             (run.status.value.capitalize(), STYLES[run.status]),
-            f" in {show_duration(run.duration_s)}: {count_of(len(nodes), 'node')} ({', '.join(counts)})",
+            f" in {show_duration(run.duration_s)}: {_count_nodes(run.nodes)}",
         ),
         soft_wrap=not console.is_terminal,
     )
@@ -138,6 +129,19 @@ def print_result(console: Console, run: Run, artifacts: Mapping[str, Artifact]) 
     experiment = f" in experiment {clean_line(run.experiment)}" if run.experiment != "default" else ""
     console.print(Text.assemble("Run ", (run.id, "cyan"), f" of {clean_line(run.workflow)}{experiment}"))
     console.print(Text.assemble("See it again: ", (f"flowlearner runs show {run.id[:SHORT_ID]}", "bold")))
+
+
+def _count_nodes(nodes: Sequence[NodeRun]) -> str:
+    if not nodes:
+        return "no node has run"
+    ran = sum(not n.cached and n.started_at is not None for n in nodes)
+    counts = [f"{ran} run", f"{sum(n.cached for n in nodes)} cached"]
+    counts += [
+        f"{count} {status.value.lower()}"
+        for status in (Status.FAILED, Status.SKIPPED, Status.CANCELLED)
+        if (count := sum(n.status is status for n in nodes))
+    ]
+    return f"{count_of(len(nodes), 'node')} ({', '.join(counts)})"
 
 
 def print_outputs(console: Console, run: Run, artifacts: Mapping[str, Artifact]) -> None:

@@ -356,6 +356,7 @@ class _LocalServer:
                 errno.ENOSPC,
                 errno.EDQUOT,
                 errno.ENOTDIR,
+                errno.ENOENT,
             ):
                 raise
             raise StorageError(
