@@ -15,7 +15,15 @@ from flowlearner import errors
 from flowlearner.artifacts import ArtifactStore, choose_codec, get_codec
 from flowlearner.cache import UNSET, BoundValue
 from flowlearner.engine.logs import NodeContext, current_node, hide_secrets
-from flowlearner.errors import InputError, OperatorError, PlatformError, UserError, shorten, suggest
+from flowlearner.errors import (
+    FlowLearnerError,
+    InputError,
+    OperatorError,
+    PlatformError,
+    UserError,
+    shorten,
+    suggest,
+)
 from flowlearner.interface import Output, Param
 from flowlearner.operation import Operator
 from flowlearner.records import Artifact, ErrorInfo, LogLine, MetricPoint, OutputRecord
@@ -23,6 +31,7 @@ from flowlearner.spec import Mismatch, TypeSpec, conform, is_namedtuple, make_sp
 from flowlearner.types import Columns
 
 _PACKAGE = str(Path(__file__).parents[1]) + os.sep
+_STANDARD_LIBRARY = str(Path(os.__file__).parent) + os.sep
 MAX_SCALAR_CHARS = 1000
 MAX_MESSAGE_CHARS = 10_000
 MAX_CHAIN = 5
@@ -341,7 +350,9 @@ def describe_error(error: BaseException, secrets: Sequence[str] = ()) -> ErrorIn
     message = _message_of(error)
     if isinstance(error, SystemExit):
         message = f"the operator called sys.exit({error.code!r})"
-    text = "".join(_format_chain(error))
+    # What this package found wrong by itself is all in its message; libraries' frames would explain nothing.
+    is_own = isinstance(error, FlowLearnerError) and not _list_frames(error)
+    text = "" if is_own else "".join(_format_chain(error))
     message = hide_secrets(message, secrets)[:MAX_MESSAGE_CHARS]
     return ErrorInfo(type(error).__name__, message, hide_secrets(text, secrets))
 
@@ -351,6 +362,12 @@ def _message_of(error: BaseException) -> str:
         return str(error) or type(error).__name__
     except Exception as broken:  # noqa: BLE001 - whatever the user's __str__ raises
         return f"{type(error).__name__}, whose message cannot be shown ({type(broken).__name__})"
+
+
+def _list_frames(error: BaseException) -> list[str]:
+    """Return the files of user's code, or of libraries that it called, that an error passed through."""
+    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    return [file for file in files if not file.startswith((_PACKAGE, _STANDARD_LIBRARY))]
 
 
 def _format_chain(error: BaseException) -> Iterator[str]:
