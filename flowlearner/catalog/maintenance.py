@@ -76,6 +76,11 @@ class Maintenance(Versions):
                 statement = statement.where(_a.hash.in_(select(_u.hash).where(_u.run_id == whole)))
             return [to_artifact(row) for row in connection.execute(statement).mappings()]
 
+    def list_artifact_paths(self) -> set[str]:
+        """Return the paths of all artifacts that are files."""
+        with self.database.read() as connection:
+            return set(connection.scalars(select(_a.path).where(_a.path.is_not(None))))
+
     def find_producers(self, hash_: str, limit: int | None = 50) -> list[ArtifactUse]:
         """Return which nodes gave this artifact, in runs that are not deleted; the first comes first."""
         return self._find_uses(hash_, ["output"], limit)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from flowlearner.client.client import Client, GarbageReport
+from flowlearner.client.client import Client
 from flowlearner.client.comparison import Comparison, Row
+from flowlearner.client.garbage import GarbageReport
 from flowlearner.client.run import Outputs, Run
 
 __all__ = ["Client", "Comparison", "GarbageReport", "Outputs", "Row", "Run"]

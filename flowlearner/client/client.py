@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from flowlearner.artifacts import ArtifactStore, get_codec
 from flowlearner.catalog import Catalog
 from flowlearner.client.comparison import Comparison, compare
+from flowlearner.client.garbage import GarbageReport, collect_garbage
 from flowlearner.client.run import Run, is_abandoned, settle
 from flowlearner.client.saving import write_artifact
 from flowlearner.config import Settings, get_settings
@@ -35,36 +36,6 @@ from flowlearner.records import (
 
 OPEN = (Status.PENDING, Status.RUNNING)
 CANCEL_POLL_S = 0.1
-# Bytes are stored before their row is written; what is younger may belong to a run that is just going on.
-SETTLED = timedelta(hours=1)
-
-
-@dataclass(frozen=True)
-class GarbageReport:
-    """What no kept run needs.
-
-    Attributes:
-        runs: runs that were deleted, which end with it.
-        artifacts: stored values of deleted runs or of none.
-        files: files of the store that the catalog does not know.
-        size_bytes: of the artifacts and files together.
-        removed: whether all this is gone now, or would go.
-    """
-
-    runs: int
-    artifacts: int
-    files: int
-    size_bytes: int
-    removed: bool
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "runs": self.runs,
-            "artifacts": self.artifacts,
-            "files": self.files,
-            "size_bytes": self.size_bytes,
-            "removed": self.removed,
-        }
 
 
 class Client:
@@ -487,30 +458,9 @@ class Client:
         Raises:
             UsageError: a run is going on; it may be about to use what would go.
         """
-        running = [r.id for r in self.list_runs(status=OPEN, include_trials=True, limit=None)]
-        if running and not dry_run:
-            raise UsageError(f"runs are going on: {shorten(running)}. Collect garbage when they have ended")
-        deleted = self.catalog.count_runs(deleted_only=True, include_trials=True)
-        artifacts = self.catalog.list_unneeded_artifacts()
-        orphans = self._list_orphans()
-        size = sum(a.size_bytes for a in artifacts) + sum(s for _, s in orphans)
-        report = GarbageReport(deleted, len(artifacts), len(orphans), size, not dry_run)
-        if dry_run:
-            return report
-        self.catalog.purge_runs()
-        gone = set(self.catalog.remove_artifacts([a.hash for a in artifacts]))
-        kept_paths = {a.path for a in self.catalog.list_artifacts(limit=None) if a.path}
-        for artifact in artifacts:
-            if artifact.hash in gone and artifact.path and artifact.path not in kept_paths:
-                self.store.delete(artifact)
-        for path, _ in orphans:
-            self.store.delete(Artifact("", "", "", 0, "", path=path))
-        self.store.sweep_temporary(SETTLED.total_seconds())
-        self.catalog.compact()
-        return report
+        return collect_garbage(self.catalog, self.store, self._list_running, dry_run=dry_run)
 
-    def _list_orphans(self) -> list[tuple[str, int]]:
-        """Return files of the store that the catalog does not know, with their sizes."""
-        known = {a.path for a in self.catalog.list_artifacts(limit=None) if a.path}
-        settled = time.time() - SETTLED.total_seconds()
-        return [(p, size) for p, size, mtime in self.store.list_paths() if p not in known and mtime < settled]
+    def _list_running(self) -> list[str]:
+        return [
+            r.id for r in self.list_runs(status=OPEN, include_trials=True, include_deleted=True, limit=None)
+        ]
