@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -113,7 +114,10 @@ def _make_rows(
     for name in names:
         values = tuple(values.get(name) for values in found)
         # 1 and 1.0 and True are equal in Python, but not the same parameter.
-        keys = {repr(key(v)) if name in f else "" for v, f in zip(values, found, strict=True)}
+        keys = {
+            json.dumps(key(v), sort_keys=True) if name in f else ""
+            for v, f in zip(values, found, strict=True)
+        }
         rows.append(Row(name, values, len(keys) > 1))
     return tuple(rows)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -50,12 +51,15 @@ def write_artifact(artifact: Artifact, source: Source, load: Callable[[], Any], 
     # The suffix stays last: pandas and xgboost tell the form from it.
     temporary = path.with_name(f".{os.getpid()}-{path.name}")
     try:
+        # Found out here, a place that cannot be written reads the same whichever library writes the form.
+        temporary.touch()
         write(temporary)
         temporary.replace(path)
     except OSError as error:
         raise StorageError(f"cannot write '{path}': {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def _choose_writer(
@@ -67,21 +71,26 @@ def _choose_writer(
     if family == "json" and suffix in ("", ".json", ".txt"):
         return lambda target: _write_text(target, _show_json(load(), plain=suffix == ".txt"))
     if family == "array" and suffix in (".csv", ".txt"):
-        return lambda target: _write_array_text(target, load())
+        return lambda target: _write_array_text(target, load(), path.name)
     if family == "figure" and suffix == ".html" and get_suffix(artifact) == ".json":
         return lambda target: load().save(str(target))
     if family == "model" and suffix in (".ubj", ".json") and artifact.type.startswith("xgboost."):
         return lambda target: load().save_model(str(target))
-    expected = {
-        "table": (),
-        "array": (".npy", ""),
-        "figure": (get_suffix(artifact), "", *([".html"] if get_suffix(artifact) == ".json" else [])),
-        "json": (".json", ".txt", ""),
-    }.get(family)
-    if expected and suffix not in expected:
-        wanted = ", ".join(s for s in expected if s)
-        raise UsageError(f"'{path.name}': {artifact.type} is written as {wanted}")
+    expected = _list_suffixes(artifact)
+    if expected and suffix not in ("", *expected):
+        raise UsageError(f"'{path.name}': {artifact.type} is written as {', '.join(expected)}")
     return lambda target: _write_bytes(target, source)
+
+
+def _list_suffixes(artifact: Artifact) -> tuple[str, ...]:
+    """Return the suffixes of the forms that a value has; empty where any name will do."""
+    natural = get_suffix(artifact)
+    family = get_family(artifact)
+    if family == "model":
+        return (".ubj", ".json", ".bin") if artifact.type.startswith("xgboost.") else (".skops", ".bin")
+    if family == "figure":
+        return (".json", ".html") if natural == ".json" else (natural,)
+    return {"array": (".npy", ".csv", ".txt"), "json": (".json", ".txt")}.get(family, ())
 
 
 def _suffix(path: Path) -> str:
@@ -103,6 +112,9 @@ def _table_writer(load: Callable[[], Any], suffix: str, path: Path) -> Callable[
         elif suffix == ".tsv":
             frame.to_csv(target, index=index, sep="\t")
         elif suffix == ".json":
+            if any(name is not None for name in frame.index.names):
+                # Records have no place for an index.
+                frame = frame.reset_index()
             frame.to_json(target, orient="records", date_format="iso", indent=1)
         else:
             frame.to_parquet(target)
@@ -138,11 +150,11 @@ def _unpack(value: Any) -> Any:
     return value
 
 
-def _write_array_text(target: Path, array: Any) -> None:
+def _write_array_text(target: Path, array: Any, name: str) -> None:
     import numpy as np
 
     if array.ndim > 2:
-        raise UsageError(f"'{target.name}': an array of {array.ndim} dimensions is written as .npy")
+        raise UsageError(f"'{name}': an array of {array.ndim} dimensions is written as .npy")
     np.savetxt(target, array, delimiter=",", fmt="%s")
 
 
