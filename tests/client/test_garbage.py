@@ -144,7 +144,7 @@ def test_nothing_goes_while_a_run_is_going_on(client: Client) -> None:
     client.delete_runs([gone.id])
     begin_run(client, "live")
     assert client.collect_garbage().runs == 1
-    with pytest.raises(UsageError, match="runs are going on: live.*flowlearner runs cancel live"):
+    with pytest.raises(UsageError, match=r"runs are going on: live.*flowlearner runs cancel live"):
         client.collect_garbage(dry_run=False)
     assert len(client.get_run(gone.id).outputs.rows) == MANY_ROWS
 
