@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,8 +103,8 @@ def test_trials_are_listed_when_asked_for(client: Client) -> None:
     record = client.get_record(plain.id)
     with Catalog(client.settings.catalog_url) as catalog:
         version = catalog.get_workflow("tips").versions[0]
-        trial = {**record.__dict__, "id": "trial", "sweep_id": "sweep", "trial_number": 0, "nodes": ()}
-        catalog.begin_run(type(record)(**trial), version, [])
+        trial = replace(record, id="trial", sweep_id="sweep", trial_number=0, nodes=())
+        catalog.begin_run(trial, version, [])
     assert ids_of(client.list_runs()) == [plain.id]
     assert set(ids_of(client.list_runs(include_trials=True))) == {plain.id, "trial"}
     assert ids_of(client.list_runs(sweep_id="sweep")) == ["trial"]

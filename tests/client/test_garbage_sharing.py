@@ -1,0 +1,121 @@
+"""Garbage and kept runs: whatever a kept run or its cache entries need outlives the run that made it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from flowlearner import Client, File, Run, UsageError, operator, workflow
+from flowlearner.catalog import Catalog
+from flowlearner.records import Status
+from tests.client.flows import MANY_ROWS, tips
+
+
+@operator
+def count_lines(file: File) -> int:
+    return len(Path(file).read_text().splitlines())
+
+
+@operator
+def count_rows(rows: pd.DataFrame) -> int:
+    return len(rows)
+
+
+@workflow(executor="local")
+def lines(file: File) -> int:
+    return count_lines(file)
+
+
+@workflow(executor="local")
+def rows_of(rows: pd.DataFrame) -> int:
+    return count_rows(rows)
+
+
+def delete_for_good(client: Client, run: Run) -> None:
+    client.delete_runs([run.id])
+    assert client.collect_garbage(dry_run=False).runs == 1
+
+
+def load_all(client: Client, run: Run) -> None:
+    """Load every output of a run and of its nodes."""
+    kept = client.get_run(run.id)
+    for name in kept.outputs:
+        client.load_output(run.id, name)
+    for node in kept.nodes:
+        for output in node.outputs:
+            client.load_output(run.id, f"{node.name}.{output.name}")
+
+
+@pytest.mark.parametrize("n", [4, MANY_ROWS], ids=["in-the-catalog", "in-a-file"])
+@pytest.mark.parametrize("deleted", [0, 1], ids=["that-made-it", "that-took-it-from-the-cache"])
+def test_what_a_kept_run_shares_with_a_deleted_one_stays(
+    client: Client, calls: list[str], n: int, deleted: int
+) -> None:
+    runs = [tips.run(n=n, scale=1.0), tips.run(n=n, scale=2.0)]
+    gone, kept = runs[deleted], runs[1 - deleted]
+    assert gone.record.outputs["rows"].hash == kept.record.outputs["rows"].hash
+    delete_for_good(client, gone)
+    load_all(client, kept)
+    assert client.check_catalog() == []
+    calls.clear()
+    again = tips.run(n=n, scale=kept.params["scale"])
+    assert calls == []
+    assert all(node.cached for node in again.nodes)
+    load_all(client, again)
+
+
+def test_a_run_that_only_hit_outlives_the_run_that_it_hit(client: Client, calls: list[str]) -> None:
+    first, second = tips.run(n=MANY_ROWS), tips.run(n=MANY_ROWS)
+    delete_for_good(client, first)
+    load_all(client, second)
+    assert client.check_catalog() == []
+    calls.clear()
+    assert all(node.cached for node in tips.run(n=MANY_ROWS).nodes)
+    assert calls == []
+
+
+def test_the_snapshot_of_a_kept_run_stays(client: Client) -> None:
+    kept, gone = tips.run(scale=1.0), tips.run(scale=2.0)
+    snapshot = kept.record.code.snapshot
+    assert snapshot is not None
+    assert gone.record.code.snapshot == snapshot
+    delete_for_good(client, gone)
+    client.store.check(client.find_artifact(snapshot))
+
+
+def test_the_file_and_the_table_that_kept_runs_were_given_stay(client: Client, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("a,b\n" + "1,2\n" * 30_000)
+    file_run, table_run = lines.run(file=str(path)), rows_of.run(rows=str(path))
+    delete_for_good(client, tips.run())
+    path.unlink()
+    file, table = file_run.params["file"]["hash"], table_run.params["rows"]["hash"]
+    for hash_ in (file, table):
+        client.store.check(client.find_artifact(hash_))
+    assert lines.run(file=f"artifact:{file}").nodes[0].cached
+    assert rows_of.run(rows=f"artifact:{table}").nodes[0].cached
+    assert client.check_catalog() == []
+
+
+def test_what_a_trial_that_is_going_on_may_need_stays(client: Client) -> None:
+    run = tips.run()
+    with Catalog(client.settings.catalog_url) as catalog:
+        version = catalog.get_workflow("tips").versions[0]
+        trial = replace(run.record, id="trial", sweep_id="sweep", trial_number=0, nodes=(), finished_at=None)
+        catalog.begin_run(replace(trial, status=Status.RUNNING), version, [])
+    client.delete_runs([run.id])
+    with pytest.raises(UsageError, match="runs are going on: trial"):
+        client.collect_garbage(dry_run=False)
+    load_all(client, run)
+
+
+def test_counts_are_those_of_the_kept_runs_afterwards(client: Client) -> None:
+    kept, gone = tips.run(scale=1.0), tips.run(scale=2.0)
+    delete_for_good(client, gone)
+    assert [r.id for r in client.list_runs(include_deleted=True)] == [kept.id]
+    assert [w.run_count for w in client.list_workflows()] == [1]
+    assert {o.name: o.executed_count for o in client.list_operators()} == {"load": 1, "mean": 1}
+    assert len(client.get_graph(kept.id)["nodes"]) == 2
