@@ -129,7 +129,7 @@ class _Parts:
         ]
         root = {"$": "root", "modules": self.modules, "parts": described, "value": self.tree}
         line = _dump(root).encode("utf-8", "surrogatepass")
-        sink.write(line + b" " * _gap(len(line) + 1) + b"\n")
+        sink.write(line + b" " * _gap(len(line) + 1) + b"\n" if bodies else line)
         gap = 0
         for body in bodies:
             sink.write(b"\0" * gap)
