@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import Enum
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 from flowlearner.definition import Definition
 from flowlearner.errors import ParameterError, shorten, suggest
 from flowlearner.interface import MISSING, Param
-from flowlearner.spec import Mismatch, conform, type_text
+from flowlearner.spec import TABLE_TYPES, Mismatch, conform, qualified_name, type_text
 from flowlearner.types import Choice
 
 ARTIFACT_PREFIX = "artifact:"
@@ -55,7 +58,7 @@ def bind_params(definition: Definition, given: Mapping[str, Any], seed: int) -> 
     for name, param in params.items():
         target = static if param.is_static else values
         if name not in given or (given[name] is None and param.type.kind == "seed"):
-            if param.type.kind == "seed" and param.default in (MISSING, None):
+            if param.takes_run_seed:
                 target[name] = seed
             elif param.default is MISSING:
                 problems.append(f"parameter '{name}' ({param.type}) needs a value")
@@ -86,14 +89,19 @@ def conform_given(param: Param, value: Any) -> Any:
         if not getattr(value, "__flowlearner_operator__", False):
             raise Mismatch(f"{where}: expected an operator, found {type_text(type(value))}")
         return value
-    named = isinstance(value, (str, Path))
-    if named and (param.type.is_table or (str(value).startswith(ARTIFACT_PREFIX) and not _takes_text(param))):
-        return str(value)
-    return conform(value, param.type, where)
+    spec = param.type
+    is_named = isinstance(value, (str, os.PathLike))
+    if is_named and (spec.is_table or (str(value).startswith(ARTIFACT_PREFIX) and not _takes_text(param))):
+        return os.fspath(value)
+    if is_named and spec.kind == "model":
+        raise Mismatch(f"{where}: expected a fitted model or 'artifact:HASH', found {str(value)!r}")
+    if spec.is_table and qualified_name(type(value)) in TABLE_TYPES:
+        return value  # the consumer gets the type that it declares
+    return conform(value, spec, where)
 
 
 def _takes_text(param: Param) -> bool:
-    return param.type.base is str and param.type.kind is None
+    return param.type.kind == "secret" or (param.type.base is str and param.type.kind is None)
 
 
 def parse_param(param: Param, text: str) -> Any:
@@ -106,18 +114,19 @@ def parse_param(param: Param, text: str) -> Any:
     base = spec.base
     if spec.optional and text.lower() in ("none", "null") and base is not str:
         return None
-    if param.type.is_table or spec.kind in ("file", "model", "secret") or text.startswith(ARTIFACT_PREFIX):
+    is_artifact = text.startswith(ARTIFACT_PREFIX) and not _takes_text(param)
+    if spec.is_table or spec.kind in ("file", "model", "secret") or is_artifact:
         return text
     if isinstance(spec.bounds, Choice):
         for value in spec.bounds.values:
-            if str(getattr(value, "name", value)) == text:
+            if text in (str(value), getattr(value, "name", None)):
                 return value
-        raise ParameterError(f"parameter '{param.name}': expected one of {spec.bounds}, found '{text}'")
     try:
         return _parse(base, text)
     except (ValueError, SyntaxError, KeyError) as error:
         hint = f" ({error})" if isinstance(error, json.JSONDecodeError) else ""
-        raise ParameterError(f"parameter '{param.name}': expected {spec}, found '{text}'{hint}") from None
+        wanted = f"one of {spec.bounds}" if isinstance(spec.bounds, Choice) else spec
+        raise ParameterError(f"parameter '{param.name}': expected {wanted}, found '{text}'{hint}") from None
 
 
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
@@ -145,7 +154,13 @@ def _parse(base: Any, text: str) -> Any:
         return Path(text)
     if isinstance(base, type) and issubclass(base, Enum):
         return base[text] if text in base.__members__ else base(text)
-    if base is Any:
+    if get_origin(base) in (Union, UnionType):
+        # Text fits everything, so it comes last.
+        for member in sorted(get_args(base), key=lambda m: m is str):
+            with contextlib.suppress(ValueError, SyntaxError, KeyError):
+                return _parse(member, text)
+        raise ValueError(text)
+    if base in (Any, object):
         try:
             return ast.literal_eval(text)
         except (ValueError, SyntaxError):

@@ -268,9 +268,9 @@ def is_subtype(a: Any, b: Any) -> bool:
     a_args, b_args = get_args(a), get_args(b)
     if not a_args or not b_args:
         return True
-    if a_class is tuple and (a_args[-1] is Ellipsis or b_args[-1] is Ellipsis):
-        if b_args[-1] is Ellipsis:
-            return all(x is Ellipsis or is_subtype(x, b_args[0]) for x in a_args)
+    if a_class is tuple and (b_class is not tuple or b_args[-1] is Ellipsis):
+        return all(x is Ellipsis or is_subtype(x, b_args[0]) for x in a_args)
+    if a_class is tuple and a_args[-1] is Ellipsis:
         return False
     return len(a_args) == len(b_args) and all(is_subtype(x, y) for x, y in zip(a_args, b_args, strict=True))
 
@@ -294,8 +294,10 @@ def conform(value: Any, spec: TypeSpec, where: str = "value") -> Any:
     value = _conform_base(value, spec.base, where, str(spec))
     bounds = spec.bounds
     if bounds is not None and not bounds.contains(value):
-        word = "one of" if isinstance(bounds, Choice) else "in"
-        raise Mismatch(f"{where}: expected a value {word} {bounds}, found {value!r}")
+        if isinstance(bounds, Choice):
+            near = suggest(str(value), map(str, bounds.values))
+            raise Mismatch(f"{where}: expected one of {bounds}, found {value!r}" + (near and f".{near}"))
+        raise Mismatch(f"{where}: expected a value in {bounds}, found {value!r}")
     return value
 
 
@@ -303,7 +305,8 @@ def _conform_base(value: Any, base: Any, where: str, text: str) -> Any:
     if base is Any:
         return value
     origin, args = get_origin(base), get_args(base)
-    found = Mismatch(f"{where}: expected {text}, found {type_text(type(value))} {_brief(value)}")
+    shown = f"{type_text(type(value))} {_brief(value)}".rstrip()
+    found = Mismatch(f"{where}: expected {text}, found {shown}")
     if origin in (Union, types.UnionType):
         exact = [m for m in args if type(value) is (get_origin(m) or m)]
         for member in (*exact, *args):

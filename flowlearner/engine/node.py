@@ -27,7 +27,7 @@ from flowlearner.errors import (
 from flowlearner.interface import Output, Param
 from flowlearner.operation import Operator
 from flowlearner.records import Artifact, ErrorInfo, LogLine, MetricPoint, OutputRecord
-from flowlearner.spec import Mismatch, TypeSpec, conform, is_namedtuple, make_spec, type_text
+from flowlearner.spec import Mismatch, TypeSpec, conform, is_namedtuple, list_item_specs, type_text
 from flowlearner.types import Columns
 
 _PACKAGE = str(Path(__file__).parents[1]) + os.sep
@@ -150,7 +150,7 @@ def _build(bound: BoundValue, spec: TypeSpec, store: ArtifactStore) -> Any:
         codec = get_codec(bound.artifact.codec)
         return codec.decode(store.open(bound.artifact), spec.hint, bound.artifact.type)
     if bound.make is not None:
-        specs = _item_specs(bound.make, spec, len(bound.items))
+        specs = list_item_specs(spec.base, bound.make, len(bound.items))
         items = [_build(i, s, store) for i, s in zip(bound.items, specs, strict=True)]
         if bound.make is dict:
             return dict(zip(bound.keys, items, strict=True))
@@ -160,21 +160,6 @@ def _build(bound: BoundValue, spec: TypeSpec, store: ArtifactStore) -> Any:
         raise InputError("a value is not available")
     immutable = value is None or isinstance(value, (bool, int, float, str, bytes))
     return value if immutable or isinstance(value, Operator) else copy.deepcopy(value)
-
-
-def _item_specs(make: Any, spec: TypeSpec, count: int) -> Sequence[TypeSpec]:
-    """Return what the items of a collection are declared as, so that each is given as that type."""
-    args: tuple[Any, ...] = getattr(spec.base, "__args__", ())
-    if is_namedtuple(make):
-        hints = getattr(make, "__annotations__", {})
-        found = [hints.get(name, Any) for name in make._fields]
-    elif make is dict:
-        found = [args[1] if len(args) == 2 else Any] * count
-    elif make is tuple and len(args) == count and Ellipsis not in args:
-        found = list(args)
-    else:
-        found = [args[0] if args else Any] * count
-    return [make_spec(Any if isinstance(hint, str) else hint) for hint in found]
 
 
 def name_outputs(operator: Operator[Any, Any], returned: Any) -> dict[str, Any]:
