@@ -169,8 +169,8 @@ def _explain_options(options: Mapping[str, Any]) -> Iterator[str]:
     if not isinstance(tags, Mapping) or not all(isinstance(t, str) for pair in tags.items() for t in pair):
         yield f'tags: expected texts by name, such as {{"team": "ops"}}, found {tags!r}'
     seed = options.get("seed", 0)
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        yield f"seed: expected a whole number that is not negative, found {seed!r}"
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 1 << 63:
+        yield f"seed: expected a whole number from 0 to 2**63 - 1, found {seed!r}"
     if not isinstance(options.get("cache", True), bool):
         yield f"cache: expected True or False, found {options['cache']!r}"
     refresh = options.get("refresh", ())

@@ -17,7 +17,7 @@ from flowlearner.artifacts.base import Encoded, Source
 from flowlearner.artifacts.files import encode_file
 from flowlearner.artifacts.places import LocalPlace, Place, RemotePlace, State, shard_of, write_all
 from flowlearner.config import get_settings
-from flowlearner.errors import ArtifactError, FlowLearnerError, StorageError
+from flowlearner.errors import ArtifactError, FlowLearnerError, InputError, StorageError
 from flowlearner.records import Artifact
 
 INLINE_LIMIT_BYTES = 64 * 1024
@@ -96,7 +96,7 @@ class ArtifactStore:
                 it after the file has changed is an error.
 
         Raises:
-            InputError: the file does not read, or changes meanwhile.
+            InputError: the file does not read, changes meanwhile, or is to be kept by a path that is no text.
             StorageError: the bytes cannot be written.
         """
         encoded, checksum = encode_file(path)
@@ -104,6 +104,13 @@ class ArtifactStore:
         if encoded.size_hint <= limit_bytes:
             return self.put(encoded)
         text = os.path.abspath(os.path.expanduser(os.fspath(path)))
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise InputError(
+                f"file {text!r} has more than {limit_bytes} bytes, so only its path is kept, but the path is "
+                "no UTF-8 text. Rename it"
+            ) from None
         return _make_artifact(encoded, encoded.size_hint, checksum, path=text)
 
     def _is_large(self, encoded: Encoded) -> bool:

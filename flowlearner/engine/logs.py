@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from operator import index
 from typing import Any, TextIO
 
 from flowlearner.records import LogLine, MetricPoint
@@ -109,16 +110,24 @@ def report(*, step: int | None = None, **values: float) -> None:
     Reported metrics are part of the node's result: a hit replays them. Outside a run it does nothing.
 
     Args:
-        step: position on the curve, such as the boosting round.
+        step: position on the curve, such as the boosting round; a whole number of at most 63 bits.
         values: metrics by name.
 
     Raises:
-        TypeError: a value is not a number.
+        TypeError: a value is not a number, or the step not a whole one.
+        ValueError: the step is too large.
 
     Example:
         flowlearner.report(step=3, auc=0.71)
     """
     context = current_node.get()
+    if step is not None:
+        # Those of numpy too, which the catalog would not take as they are.
+        if not hasattr(step, "__index__"):
+            raise TypeError(f"report(step=...): expected a whole number, found {type(step).__name__}")
+        step = index(step)
+        if abs(step) >= 1 << 63:
+            raise ValueError(f"report(step=...): expected a number of at most 63 bits, found {step}")
     for name, value in values.items():
         if isinstance(value, bool) or not hasattr(value, "__float__"):
             raise TypeError(f"report({name}=...): expected a number, found {type(value).__name__}")

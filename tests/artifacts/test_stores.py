@@ -261,6 +261,16 @@ def test_a_file_that_is_not_there_is_the_users_error(store: ArtifactStore, tmp_p
         store.put_file(tmp_path, limit_bytes=10)
 
 
+def test_a_file_whose_name_is_no_text_is_stored_but_not_kept_by_reference(
+    store: ArtifactStore, tmp_path: Path
+) -> None:
+    file = tmp_path / os.fsdecode(b"\xff.bin")
+    file.write_bytes(b"x" * 20)
+    assert store.put_file(file, limit_bytes=20).size_bytes == 20
+    with pytest.raises(InputError, match=r"udcff.bin' has more than 10 bytes, .*Rename it"):
+        store.put_file(file, limit_bytes=10)
+
+
 def test_a_path_that_leaves_the_store_is_not_deleted(store: ArtifactStore, tmp_path: Path) -> None:
     (tmp_path / "outside").write_text("mine")
     with pytest.raises(StorageError, match="is not a path"):

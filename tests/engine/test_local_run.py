@@ -290,6 +290,12 @@ def test_an_unbound_seed_receives_the_seed_of_the_run_and_is_keyed(calls: list[s
     assert calls == []
 
 
+@pytest.mark.parametrize("seed", [-1, 2**63])
+def test_a_seed_that_no_catalog_holds_is_refused(seed: int) -> None:
+    with pytest.raises(ParameterError, match=r"seed: expected a whole number from 0 to 2\*\*63 - 1"):
+        simple.with_options(seed=seed).run()
+
+
 def test_a_secret_reaches_the_operator_and_nothing_else(own_home: Path) -> None:
     @operator
     def connect(password: Secret, n: int) -> int:

@@ -7,6 +7,7 @@ import sys
 import warnings
 from typing import Any
 
+import numpy as np
 import pytest
 
 import flowlearner
@@ -168,6 +169,33 @@ def test_a_report_has_a_history_and_the_last_value_is_the_metric() -> None:
 def test_a_report_takes_numbers_only(value: Any) -> None:
     with pytest.raises(TypeError, match=r"report\(auc=...\): expected a number"):
         flowlearner.report(auc=value)
+
+
+@pytest.mark.parametrize(
+    ("step", "error", "words"),
+    [
+        (1.5, TypeError, "expected a whole number, found float"),
+        ("1", TypeError, "expected a whole number, found str"),
+        (2**63, ValueError, "expected a number of at most 63 bits, found 9223372036854775808"),
+    ],
+)
+def test_a_report_takes_whole_steps_only(step: Any, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        flowlearner.report(step=step, auc=0.5)
+
+
+def test_a_step_may_be_a_number_of_numpy() -> None:
+    @operator
+    def learn(n: int) -> int:
+        flowlearner.report(step=np.int64(3), loss=np.float32(0.5))
+        return n
+
+    @workflow(executor="local")
+    def flow(n: int = 1) -> int:
+        return learn(n)
+
+    points = Client().list_metric_points(flow.run().id)
+    assert [(p.step, p.value) for p in points] == [(3, 0.5)]
 
 
 def test_a_report_outside_of_a_run_does_nothing() -> None:
