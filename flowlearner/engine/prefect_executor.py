@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 # Prefect reads its logging set-up once, at import; a user's own choice in the environment wins.
@@ -26,11 +27,17 @@ os.environ.setdefault("DO_NOT_TRACK", "1")
 
 import prefect
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State
-from prefect.context import FlowRunContext, TaskRunContext
+from prefect.client.schemas.objects import RunInput, State, TaskRunResult
+from prefect.context import (
+    FlowRunContext,
+    SettingsContext,
+    SyncClientContext,
+    TaskRunContext,
+    get_settings_context,
+)
 from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
-from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelled, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import Task
@@ -45,6 +52,9 @@ from flowlearner.engine.submit import Submission, new_run_id, prepare, run_submi
 from flowlearner.engine.task import NodeTask
 from flowlearner.interface import MISSING, Param
 from flowlearner.records import ErrorInfo, LogLine, Status
+
+BUSY_LIMIT_S = 10.0
+BUSY_PAUSE_S = 0.05
 
 _submission: contextvars.ContextVar[Submission | None] = contextvars.ContextVar(
     "flowlearner_submission", default=None
@@ -72,8 +82,16 @@ class PrefectLauncher:
         body.name = body.task_run_name = node.name
         body.description = node.operator.interface.doc or None
         body.retries = task.retries
-        upstream = [self._futures[n] for n in node.upstream if n in self._futures]
-        future = body.submit(_Opaque(task), wait_for=upstream)
+        # All of these have ended. Prefect is told of them for its picture of the run; to wait for them would
+        # cost it a look at each one.
+        upstream: set[RunInput] = {
+            TaskRunResult(id=self._futures[n].task_run_id) for n in node.upstream if n in self._futures
+        }
+        context = FlowRunContext.get()
+        assert context is not None, "nodes are launched in a flow run"
+        future = context.task_runner.submit(
+            body, {"opaque": _Opaque(task)}, dependencies={"opaque": upstream}
+        )
         self._futures[node.name] = future
         future.add_done_callback(lambda done: _report_lost(task, done))
 
@@ -184,16 +202,48 @@ _box: contextvars.ContextVar[_Box | None] = contextvars.ContextVar("flowlearner_
 
 @contextlib.contextmanager
 def _connected(url: str) -> Iterator[None]:
-    updates: dict[Any, Any] = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
-    if PREFECT_API_URL.value() != url:
-        updates[PREFECT_API_URL] = url
+    """Let Prefect use a server, and what its threads log reach the node that runs in them."""
     logger = logging.getLogger("prefect.task_runs")
-    with temporary_settings(updates):
+    context = get_settings_context()
+    settings = context.settings.model_copy(
+        update={
+            "api": context.settings.api.model_copy(update={"url": url}),
+            "flows": context.settings.flows.model_copy(update={"heartbeat_frequency": None}),
+        }
+    )
+    # `temporary_settings` reads and checks every setting anew, which takes longer than a small run.
+    with (
+        SettingsContext(profile=context.profile, settings=settings),
+        SyncClientContext() as connection,
+    ):
+        # A client that is made with settings of its own is passed by: Prefect then makes one for each task.
+        transport: Any = connection.client._client._transport
+        transport.handle_request = _insist(transport.handle_request)
         logger.addHandler(node_handler)
         try:
             yield
         finally:
             logger.removeHandler(node_handler)
+
+
+def _insist(send: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Make a client's transport ask again at once where the server's database was just being written.
+
+    SQLite refuses what has read before another wrote, and the server says 503 then: to most requests right
+    after a run, while it still takes in the states of the tasks. Prefect's client waits for 2, 4, 8 ... s.
+    """
+
+    def send_until_taken(request: Any) -> Any:
+        deadline = monotonic() + BUSY_LIMIT_S
+        while True:
+            response = send(request)
+            if response.status_code != 503 or "retry-after" in response.headers or monotonic() > deadline:
+                return response
+            response.read()
+            response.close()
+            sleep(BUSY_PAUSE_S)
+
+    return send_until_taken
 
 
 def make_flow(
@@ -236,7 +286,7 @@ def make_flow(
 def run_body(
     definition: Definition, options: RunOptions, listener: RunListener | None, parameters: dict[str, Any]
 ) -> Any:
-    """Do what a flow does: run what was prepared for it, or else what Prefect asks for with these parameters."""
+    """Do what a flow does: run what was prepared for it, or else what Prefect asks for."""
     prepared = _submission.get()
     context = FlowRunContext.get()
     flow_run = context.flow_run if context else None
