@@ -40,14 +40,20 @@ class FlowLearnerError(Exception):
 
 
 class UserError(FlowLearnerError):
+    """The user's operator or input failed."""
+
     exit_status = 1
 
 
 class UsageError(FlowLearnerError):
+    """Wrong usage; nothing has run."""
+
     exit_status = 2
 
 
 class PlatformError(FlowLearnerError):
+    """The platform failed."""
+
     exit_status = 3
 
 
