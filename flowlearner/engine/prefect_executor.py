@@ -27,6 +27,7 @@ os.environ.setdefault("DO_NOT_TRACK", "1")
 
 import prefect
 from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import RunInput, State, TaskRunResult
 from prefect.context import (
     FlowRunContext,
@@ -49,12 +50,13 @@ from flowlearner.engine.logs import FORWARDED, node_handler
 from flowlearner.engine.node import NodeCancelled, NodeFailure
 from flowlearner.engine.server import ensure_server
 from flowlearner.engine.submit import Submission, new_run_id, prepare, run_submission
-from flowlearner.engine.task import NodeTask
+from flowlearner.engine.task import Board, NodeTask
 from flowlearner.interface import MISSING, Param
 from flowlearner.records import ErrorInfo, LogLine, Status
 
 BUSY_LIMIT_S = 10.0
 BUSY_PAUSE_S = 0.05
+CANCEL_POLL_S = 2.0
 
 _submission: contextvars.ContextVar[Submission | None] = contextvars.ContextVar(
     "flowlearner_submission", default=None
@@ -69,13 +71,24 @@ class PrefectLauncher:
     """Submits each node as a task of the current flow run."""
 
     def __init__(self, tags: tuple[str, ...]) -> None:
-        self._tags = set(tags)
         self._futures: dict[str, PrefectFuture[Any]] = {}
         self._body: Task[..., Any] = Task(
-            fn=_call_node, tags=self._tags, cache_policy=NO_CACHE, persist_result=False
+            fn=_call_node, tags=set(tags), cache_policy=NO_CACHE, persist_result=False
         )
+        self._watched = False
+        self._ended = threading.Event()
+
+    def __enter__(self) -> PrefectLauncher:
+        return self
+
+    def __exit__(self, *ignored: object) -> None:
+        self._ended.set()
 
     def launch(self, task: NodeTask) -> None:
+        if not self._watched:
+            self._watched = True
+            watch = contextvars.copy_context().run
+            threading.Thread(target=watch, args=(self._watch_cancel, task.board), daemon=True).start()
         node = task.node
         # A copy: to make a task Prefect reads and hashes the source of its function, the same for every node.
         body = copy.copy(self._body)
@@ -94,6 +107,20 @@ class PrefectLauncher:
         )
         self._futures[node.name] = future
         future.add_done_callback(lambda done: _report_lost(task, done))
+
+    def _watch_cancel(self, board: Board) -> None:
+        """Stop the run when somebody cancels it on Prefect's pages or by its command line."""
+        context = FlowRunContext.get()
+        if context is None or context.flow_run is None:
+            return
+        client = get_client(sync_client=True)
+        while not self._ended.wait(CANCEL_POLL_S):
+            # A server that is away for a while is no reason to stop.
+            with contextlib.suppress(Exception):
+                state = client.read_flow_run(context.flow_run.id).state
+                if state is not None and (state.is_cancelling() or state.is_cancelled()):
+                    board.cancel()
+                    return
 
 
 class _Opaque:
@@ -307,14 +334,15 @@ def _run_in_flow(submission: Submission, flow_run: Any) -> Any:
             ended.append(Cancelled(message="the run was cancelled"))
 
     try:
-        box.run_id = run_submission(
-            submission,
-            PrefectLauncher(_name_tags(submission.options)),
-            run_id=flow_run.name if flow_run is not None else None,
-            flow_run_id=str(flow_run.id) if flow_run is not None else None,
-            api_url=PREFECT_API_URL.value(),
-            on_status=remember,
-        )
+        with PrefectLauncher(_name_tags(submission.options)) as launcher:
+            box.run_id = run_submission(
+                submission,
+                launcher,
+                run_id=flow_run.name if flow_run is not None else None,
+                flow_run_id=str(flow_run.id) if flow_run is not None else None,
+                api_url=PREFECT_API_URL.value(),
+                on_status=remember,
+            )
     except BaseException as error:  # noqa: BLE001 - whoever called the flow raises it again
         box.error = error
         if isinstance(error, KeyboardInterrupt):

@@ -25,6 +25,8 @@ class Board(Protocol):
 
     def add_line(self, line: LogLine) -> None: ...
 
+    def cancel(self) -> None: ...
+
 
 class Launcher(Protocol):
     """An executor: starts a task and returns at once."""
