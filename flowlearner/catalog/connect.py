@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import sqlalchemy
-from sqlalchemy import Connection, CursorResult, Engine, Table, event, text
+from sqlalchemy import Connection, Engine, Table, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
 
 from flowlearner.catalog.failures import explain, explain_folder, explained, is_busy
 from flowlearner.catalog.tables import METADATA
@@ -95,6 +95,7 @@ class Database:
         self._pid = os.getpid()
         self.engine = self._make_engine()
         self._write_engine = self.engine.execution_options(**{_WRITES: True})
+        self._driver: Any = self.engine.dialect.loaded_dbapi
 
     def _make_engine(self) -> Engine:
         if self.path is not None:
@@ -133,7 +134,7 @@ class Database:
         try:
             with self.engine.connect() as connection:
                 yield connection
-        except DBAPIError as error:
+        except (DBAPIError, self._driver.Error) as error:
             raise explain(error, self.place, self.busy_timeout_s) from error
 
     @contextmanager
@@ -153,7 +154,7 @@ class Database:
                 with self._write_engine.begin() as connection:
                     self._writing = connection
                     yield connection
-            except DBAPIError as error:
+            except (DBAPIError, self._driver.Error) as error:
                 raise explain(error, self.place, self.busy_timeout_s) from error
             finally:
                 self._writing = None
@@ -181,8 +182,8 @@ class Database:
             # On the driver's own connection: inside a transaction SQLite ignores this.
             connection.connection.cursor().execute(f"PRAGMA foreign_keys={'ON' if wanted else 'OFF'}")
 
-    # Statements. Compiled once and handed to the driver as text: SQLAlchemy's own path costs as much
-    # again as SQLite's work for statements this small.
+    # Statements. Compiled once and handed to the driver itself: what SQLAlchemy does around a statement
+    # takes several times as long as finding or writing a row by its key.
 
     def get_prepared(self, build: Callable[[str], Any], key: Any = None) -> Prepared:
         """Return a statement as text for the driver; it is built and compiled on first use.
@@ -209,15 +210,34 @@ class Database:
             self.run(connection, prepared, rows)
 
     def run(self, connection: Connection, prepared: Prepared, rows: Sequence[Mapping[str, Any]]) -> int:
-        """Execute a prepared statement once for each row of parameters; return how many rows it changed."""
-        parameters = [prepared.bind(row) for row in rows]
-        return connection.exec_driver_sql(prepared.sql, cast(Any, parameters)).rowcount
+        """Execute a prepared statement once for each row of parameters; return how many rows it changed.
 
-    def query(
+        Raises:
+            IntegrityError: a row is there already, or refers to one that is not.
+        """
+        cursor = connection.connection.cursor()
+        try:
+            cursor.executemany(prepared.sql, [prepared.bind(row) for row in rows])
+            return int(cursor.rowcount)
+        except self._driver.IntegrityError as error:
+            raise IntegrityError(prepared.sql, None, error) from error
+        finally:
+            cursor.close()
+
+    def fetch(
         self, connection: Connection, prepared: Prepared, values: Mapping[str, Any]
-    ) -> CursorResult[Any]:
-        """Execute a prepared query."""
-        return connection.exec_driver_sql(prepared.sql, prepared.bind(values))
+    ) -> list[dict[str, Any]]:
+        """Return the rows of a prepared query.
+
+        Until something else begins a transaction on the connection, each query sees the latest state.
+        """
+        cursor = connection.connection.cursor()
+        try:
+            cursor.execute(prepared.sql, prepared.bind(values))
+            names = [column[0] for column in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        finally:
+            cursor.close()
 
     def vacuum(self) -> None:
         """Rewrite the file without the space of removed rows."""

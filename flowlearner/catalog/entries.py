@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -60,14 +60,13 @@ class Entries(Writing):
         return self.find_previous_nodes(workflow, [node]).get(node)
 
     def find_previous_nodes(self, workflow: str, nodes: Iterable[str]) -> dict[str, NodeRun]:
-        """Return for each node its latest run that completed, in one transaction."""
+        """Return for each node its latest run that completed."""
         prepared = self.database.get_prepared(_build_previous)
         found: dict[str, NodeRun] = {}
         with self.database.read() as connection:
             for node in nodes:
                 values = {"workflow": workflow, "name": node}
-                row = self.database.query(connection, prepared, values).mappings().first()
-                if row is not None:
+                for row in self.database.fetch(connection, prepared, values):
                     found[node] = to_node(row)
         return found
 
@@ -75,7 +74,8 @@ class Entries(Writing):
         """Whether somebody asked for the run to stop; False where there is no such run."""
         prepared = self.database.get_prepared(_build_cancel)
         with self.database.read() as connection:
-            return bool(self.database.query(connection, prepared, {"id": clean(run_id)}).scalar())
+            rows = self.database.fetch(connection, prepared, {"id": clean(run_id)})
+            return any(row["cancel_requested"] for row in rows)
 
     def find_file_hash(self, path: str, size: int, mtime_ns: int, ctime_ns: int, inode: int) -> str | None:
         """Return the hash of a file whose stat is the same as when it was hashed."""
@@ -121,7 +121,7 @@ class Entries(Writing):
 
     def _select_in(
         self, connection: Connection, name: str, columns: Any, column: Any, values: Iterable[str]
-    ) -> Iterable[Any]:
+    ) -> Iterator[dict[str, Any]]:
         """Yield rows whose column is one of the values."""
         for some in chunks(dict.fromkeys(clean(v) for v in values)):
             # A few sizes, so that few statements are compiled and kept; the last value fills the rest.
@@ -129,7 +129,7 @@ class Entries(Writing):
             prepared = self.database.get_prepared(partial(_build_in, columns, column, size), (name, size))
             some += [some[-1]] * (size - len(some))
             parameters = {f"v{i}": value for i, value in enumerate(some)}
-            yield from self.database.query(connection, prepared, parameters).mappings()
+            yield from self.database.fetch(connection, prepared, parameters)
 
 
 def _build_in(columns: Any, column: Any, size: int, dialect: str) -> Any:  # noqa: ARG001 - the same on every database
