@@ -181,19 +181,21 @@ def _is_union(hint: Any) -> bool:
 
 def explain_mismatch(produced: TypeSpec, expected: TypeSpec, source: str = "") -> str | None:
     """Return None where a value of type `produced` may be given for `expected`, else why not and the cure."""
-    gets = f"expects {expected} but gets {produced}" + (f" from {source}" if source else "")
+    reason = ""
     if expected.kind == "secret" and produced.kind != "secret":
-        return f"{gets}. A secret comes from a Secret parameter of the workflow: annotate that one."
-    if produced.kind == "secret" and expected.kind != "secret":
-        return f"{gets}, and what is not Secret is recorded. Annotate the operator's parameter as Secret."
-    if expected.is_any or produced.is_any:
+        reason = ". A secret comes from a Secret parameter of the workflow: annotate that one."
+    elif produced.kind == "secret" and expected.kind != "secret":
+        reason = ", and what is not Secret is recorded. Annotate the operator's parameter as Secret."
+    elif expected.is_any or produced.is_any:
         return None
     # A Seed that nobody gives receives the run's, so it never is None where it arrives.
-    if produced.optional and not expected.optional and produced.kind != "seed":
-        return f"{gets}, which may be None. Handle None in an operator, or accept '{expected} | None' here."
-    if not _is_base_assignable(produced, expected):
-        return f"{gets}. Give a {expected}, or change one of the two annotations."
-    return None
+    elif produced.optional and not expected.optional and produced.kind != "seed":
+        reason = f", which may be None. Handle None in an operator, or accept '{expected} | None' here."
+    elif not _is_base_assignable(produced, expected):
+        reason = f". Give a {expected}, or change one of the two annotations."
+    if not reason:
+        return None
+    return f"expects {expected} but gets {produced}" + (f" from {source}" if source else "") + reason
 
 
 def explain_columns(produced: TypeSpec, expected: TypeSpec, source: str) -> str | None:

@@ -68,7 +68,8 @@ class Tracer:
     workflow: Inlinable
     nodes: list[Node] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
-    _names: set[str] = field(default_factory=set)
+    # Each name so far, with the highest number behind it.
+    _names: dict[str, int] = field(default_factory=dict)
     _seen: set[tuple[str, str]] = field(default_factory=set)
     _scope: list[tuple[str, Inlinable]] = field(default_factory=list)
 
@@ -382,11 +383,12 @@ class Tracer:
     def _make_name(self, base: str) -> str:
         """Return a name that no node has yet; the first call has the plain one."""
         base = f"{self._scope[-1][0]}.{base}" if self._scope else base
-        name, number = base, 1
+        name, number = base, self._names.get(base, 0)
         while name in self._names:
             number += 1
             name = f"{base}_{number}"
-        self._names.add(name)
+        self._names[base] = max(number, 1)
+        self._names.setdefault(name, 1)
         return name
 
     def _find_location(self) -> str:
