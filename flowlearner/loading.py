@@ -191,23 +191,24 @@ def _put_first(root: Path) -> None:
 
 
 def _forget_shadowed(first: str) -> None:
-    """Drop modules of this distribution's stock, and of workflows loaded before, that `first` has too."""
-    tops = {name.partition(".")[0] for name in sys.modules}
-    stale = {top for top in tops if _is_replaceable(top, first) and _provides(first, top)}
+    """Drop modules that would hide those of `first`, or our stock from it."""
+    stale = {top for top in {name.partition(".")[0] for name in sys.modules} if _is_stale(top, first)}
     for name in [n for n in sys.modules if n.partition(".")[0] in stale]:
         del sys.modules[name]
 
 
-def _is_replaceable(top: str, first: str) -> bool:
-    """Tell whether a loaded module is stock, or the user's from another folder than `first`."""
+def _is_stale(top: str, first: str) -> bool:
+    """Tell whether a loaded module, stock or of another folder of the user's, is not what `first` means."""
     module = sys.modules.get(top)
     if module is None:
         return False
     file = _file_of(module) or next(iter(getattr(module, "__path__", ())), "")
     if not file or Path(file).is_relative_to(first):
         return False
-    is_stock = top in STOCK and Path(file).is_relative_to(STOCK_ROOT)
-    return is_stock or any(Path(file).is_relative_to(root) for root in _roots if root != first)
+    if top in STOCK and Path(file).is_relative_to(STOCK_ROOT):
+        return _provides(first, top)
+    is_users = any(Path(file).is_relative_to(root) for root in _roots if root != first)
+    return is_users and (top in STOCK or _provides(first, top))
 
 
 def get_roots() -> tuple[str, ...]:

@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 
+import flowlearner
 from flowlearner import Client
+from flowlearner.catalog import Catalog
 from tests.cli.conftest import Cli
 
 Run = Callable[..., dict[str, Any]]
+PACKAGE = Path(flowlearner.__file__).parent
 
 SOURCES = {
     "raising.py": "@operator\ndef work(a: int) -> int:\n    return a // 0\n"
@@ -32,6 +35,7 @@ SOURCES = {
     "@workflow\ndef flow(a: int = 1) -> int:\n    return work(a)\n",
     "no_types.py": "@operator\ndef work(a):\n    return a\n",
 }
+RUN = ["run", "tips.py:tips", "-p", "rows=tips.csv", "--executor", "local"]
 HEAD = "from flowlearner import operator, workflow\n"
 
 # name: (arguments after `run`, exit status, parts of the message)
@@ -62,6 +66,23 @@ CASES: dict[str, tuple[list[str], int, list[str]]] = {
     ),
     "an empty table": (["tips.py:tips", "-p", "rows=empty.csv"], 1, ["is empty"]),
     "an unreadable table": (["tips.py:tips", "-p", "rows=binary.parquet"], 1, ["does not read as a table"]),
+    "a table of unequal rows": (
+        ["tips.py:tips", "-p", "rows=ragged.csv"],
+        1,
+        ["'ragged.csv' does not read as a table", "Expected 2 fields in line 3, saw 4"],
+    ),
+    "a table that is no text": (["tips.py:tips", "-p", "rows=binary.csv"], 1, ["does not read as a table"]),
+    "a table of an unknown form": (["tips.py:tips", "-p", "rows=tips.xyz"], 1, ["expected .csv"]),
+    "a column of another type": (
+        ["tips.py:tips", "-p", "rows=text.csv"],
+        1,
+        ["node 'clean' failed", "column 'tip' is str, expected float"],
+    ),
+    "an artifact that is not there": (
+        ["tips.py:tips", "-p", "rows=artifact:00ff"],
+        2,
+        ["no artifact '00ff'"],
+    ),
     "a folder as a table": (["tips.py:tips", "-p", "rows=."], 1, ["expected a file, found the folder"]),
     "a missing column": (["tips.py:tips", "-p", "rows=other.csv"], 1, ["expects columns tip", "missing tip"]),
     "a missing parameter": (["tips.py:tips"], 2, ["parameter 'rows' (pandas.DataFrame) needs a value"]),
@@ -115,6 +136,10 @@ def sources(project: Path) -> Path:
         (project / name).write_text(HEAD + text)
     (project / "empty.csv").write_text("")
     (project / "binary.parquet").write_bytes(b"\x00\x01" * 50)
+    (project / "binary.csv").write_bytes(b"\xff\xfe\x00\x81" * 50)
+    (project / "ragged.csv").write_text("tip,bill\n1,2\n1,2,3,4\n")
+    (project / "text.csv").write_text("tip\nmuch\n")
+    (project / "tips.xyz").write_text("tip\n1\n")
     (project / "other.csv").write_text("bill\n10\n")
     return project
 
@@ -129,8 +154,9 @@ def test_a_mistake_has_a_message_and_an_exit_status(cli: Cli, sources: Path, nam
     assert answer.status == status, said
     for part in parts:
         assert part in said
-    assert "site-packages/typer" not in said
-    assert "flowlearner/cli/" not in said
+    assert "Traceback" not in said
+    assert "site-packages" not in said
+    assert f"{PACKAGE}/" not in said
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -205,16 +231,76 @@ def test_an_unknown_output_names_the_nearest(cli: Cli, run_tips: Run) -> None:
     assert "Did you mean 'mean'?" in answer.err
 
 
+@pytest.mark.parametrize("command", [["runs", "list"], ["up"], ["catalog", "check"], ["doctor"], RUN])
+@pytest.mark.parametrize("home", ["file/home", "file", "/proc/nowhere"])
 def test_a_home_that_cannot_be_written_is_a_failure_of_the_platform(
+    cli: Cli, project: Path, monkeypatch: pytest.MonkeyPatch, home: str, command: list[str]
+) -> None:
+    # A folder without permissions would not do: the administrator may write there all the same.
+    (project / "file").write_text("")
+    monkeypatch.setenv("FLOWLEARNER_HOME", str(project / home))
+    answer = cli(*command)
+    said = answer.out + answer.err
+    assert answer.status == 3, said
+    assert "FLOWLEARNER_HOME" in said
+    assert str(project / home) in said
+    assert "Traceback" not in said
+    assert "[Errno" not in said
+
+
+def test_a_setting_that_is_no_value_is_named(
     cli: Cli, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (project / "file").write_text("")
-    monkeypatch.setenv("FLOWLEARNER_HOME", str(project / "file" / "home"))
-    answer = cli("run", "tips.py:tips", "-p", "rows=tips.csv", "--executor", "local")
-    assert answer.status == 3
-    assert "FLOWLEARNER_HOME" in answer.err or "cannot be" in answer.err
+    monkeypatch.setenv("FLOWLEARNER_FILE_LIMIT_BYTES", "much")
+    answer = cli("runs", "list")
+    assert answer.status == 2
+    assert answer.err.startswith("Error: FLOWLEARNER_FILE_LIMIT_BYTES: ")
+    assert "found 'much'" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("url", "part"), [("mysql://host/x", "SQLite or PostgreSQL"), ("nonsense", "expected a URL such as")]
+)
+def test_a_catalog_of_no_known_kind_is_refused(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, url: str, part: str
+) -> None:
+    monkeypatch.setenv("FLOWLEARNER_CATALOG", url)
+    answer = cli("runs", "list")
+    assert answer.status == 2
+    assert part in answer.err
+
+
+def test_a_catalog_that_another_process_holds_can_be_read_and_says_who_locks_it(
+    cli: Cli, run_tips: Run, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_tips()
+    defaults = Catalog.__init__.__kwdefaults__
+    assert defaults is not None
+    monkeypatch.setitem(defaults, "busy_timeout_s", 0.2)
+    holder = sqlite3.connect(own_home / "catalog.db", isolation_level=None)
+    try:
+        holder.execute("BEGIN IMMEDIATE")
+        assert len(cli("runs", "list", "--json").document) == 1
+        answer = cli(*RUN)
+    finally:
+        holder.close()
+    assert answer.status == 3, answer.err
+    assert "locked" in answer.err
+    assert "fuser" in answer.err
     assert "Traceback" not in answer.err
-    assert cli("doctor").status == 3
+
+
+@pytest.mark.slow
+def test_a_server_that_does_not_answer_is_a_failure_of_the_platform(
+    cli: Cli, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    answer = cli("run", "tips.py:tips", "-p", "rows=tips.csv")
+    assert answer.status == 3
+    assert "http://127.0.0.1:9/api (from PREFECT_API_URL) does not answer" in answer.err
+    assert [s["state"] for s in cli("status", "--json").document] == ["unhealthy"]
+    checks = {c["name"]: c["state"] for c in cli("doctor", "--json").document["checks"]}
+    assert checks["prefect"] == "broken"
 
 
 def test_a_corrupt_catalog_is_named(cli: Cli, run_tips: Run, own_home: Path) -> None:
