@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from flowlearner.client import Run
 
 LIST_LIMIT = 10
+QUERY_SHOWN = 100
 
 
 class FlowLearnerError(Exception):
@@ -106,7 +107,10 @@ class QueryError(UsageError, ValueError):
     """
 
     def __init__(self, message: str, query: str, position: int) -> None:
-        super().__init__(f"{message}\n  {query}\n  {' ' * position}^")
+        start = max(0, position - QUERY_SHOWN // 2)
+        # One sign for each, so that the mark stands below its place.
+        shown = "".join(c if c.isprintable() else " " for c in query[start : start + QUERY_SHOWN])
+        super().__init__(f"{message}\n  {shown}\n  {' ' * (position - start)}^")
         self.query = query
         self.position = position
 

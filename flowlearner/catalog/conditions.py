@@ -1,7 +1,8 @@
 """From the tree of a query to conditions on runs. Every value is bound, never part of the SQL text.
 
-Logic has two values: where a run has no such metric, param, tag or attribute, a comparison is false and its
-NOT is true.
+Logic has two values. A run without the metric, param or tag fits no comparison with it, `!=` included, and
+so fits the NOT of each. An attribute that a run may lack, such as `error` or `parent`, differs from every
+value: there `!=` fits and no other comparison does.
 """
 
 from __future__ import annotations

@@ -114,6 +114,17 @@ def test_a_mistake_is_shown_where_it_is(query: str, position: int, words: str) -
     assert str(caught.value).endswith(f"  {query}\n  {' ' * position}^")
 
 
+@pytest.mark.parametrize("before", ["", "a = 1 and ", "a = 1\nand\t", "a\r\n= 1 and ", "a = 1 and " * 100])
+def test_the_mark_of_a_mistake_stands_below_it(before: str) -> None:
+    query = before + "b ! 2 or c = 3"
+    with pytest.raises(QueryError) as caught:
+        parse_query(query)
+    shown, mark = str(caught.value).split("\n")[-2:]
+    assert caught.value.position == len(before) + 2
+    assert shown[mark.index("^")] == "!"
+    assert len(shown) <= 102
+
+
 @pytest.mark.parametrize(
     "query",
     [
