@@ -213,3 +213,42 @@ def test_looking_at_runs_loads_neither_prefect_nor_pandas(project: Path) -> None
         [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False
     )
     assert (found.returncode, found.stderr) == (0, "\n")
+
+
+TALKING = """
+import time
+from pathlib import Path
+
+from flowlearner import operator, workflow
+
+
+@operator
+def talk(a: int) -> int:
+    print("first")
+    Path("begun").touch()
+    while not Path("go").exists():
+        time.sleep(0.02)
+    print("last")
+    return a
+
+
+@workflow
+def talking(a: int = 1) -> int:
+    return talk(a)
+"""
+
+
+@pytest.mark.slow
+def test_logs_are_followed_until_the_run_ends(project: Path) -> None:
+    (project / "talking.py").write_text(TALKING)
+    with start(project, "run", "talking.py:talking", "--executor", "local") as running:
+        wait_for(project / "begun")
+        run = Client().list_runs()[0]
+        with start(project, "runs", "logs", run.id, "--follow") as following:
+            assert following.stdout is not None
+            assert following.stdout.readline().endswith("talk: first\n")
+            (project / "go").touch()
+            out, err = following.communicate(timeout=30)
+        running.communicate(timeout=30)
+    assert (following.returncode, err) == (0, "")
+    assert [line.rpartition("talk: ")[2] for line in out.splitlines()] == ["last"]
