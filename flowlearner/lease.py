@@ -63,6 +63,11 @@ def is_alive(owner: Owner) -> bool | None:
     return is_process(owner.pid, owner.pid_started)
 
 
+def is_dead(owner: Owner) -> bool:
+    """Say whether a process is known to have ended."""
+    return is_alive(owner) is False
+
+
 def is_process(pid: int, started: float) -> bool | None:
     """Say whether `pid` is the process that started then: not ended, and not another one under its number.
 

@@ -134,6 +134,15 @@ class Owner:
     boot_id: str
 
 
+def describe_crash(process: Owner) -> ErrorInfo:
+    """Return the error of a run whose process ended without finishing it."""
+    return ErrorInfo(
+        "Crashed",
+        f"its process (pid {process.pid} on {process.host}) ended without finishing it; "
+        "finished nodes are kept and a new run takes them from the cache",
+    )
+
+
 @dataclass(frozen=True)
 class OutputRecord:
     """An output of a run or a node; `value` is set for scalars."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -10,9 +11,28 @@ from sqlalchemy import Connection, select
 from flowlearner.catalog import tables as t
 from flowlearner.catalog.entries import Entries
 from flowlearner.catalog.part import chunks
-from flowlearner.catalog.rows import EPOCH, MICROSECOND, clean, from_json, from_us, to_node, to_number, to_run
+from flowlearner.catalog.rows import (
+    EPOCH,
+    MICROSECOND,
+    clean,
+    from_json,
+    from_us,
+    to_node,
+    to_number,
+    to_process,
+    to_run,
+)
+from flowlearner.catalog.statements import build_open
 from flowlearner.errors import NotFoundError, shorten
-from flowlearner.records import Environment, LogLine, MetricPoint, RunRecord
+from flowlearner.records import (
+    Environment,
+    LogLine,
+    MetricPoint,
+    Owner,
+    RunRecord,
+    Status,
+    describe_crash,
+)
 
 CANDIDATES_SHOWN = 11
 
@@ -101,6 +121,33 @@ class Reading(Entries):
                     row["id"], row["python"], from_json(row["packages"]), from_json(row["machine"])
                 )
         return {i: self._environments[i] for i in wanted if i in self._environments}
+
+    def list_abandoned(self, is_dead: Callable[[Owner], bool]) -> dict[str, Owner]:
+        """Return the runs that can never end, because their process is gone, with that process; newest first.
+
+        Args:
+            is_dead: whether a process is known to have ended.
+        """
+        found = {i: p for i, p in self._list_open() if p is not None and is_dead(p)}
+        if not found:
+            return {}
+        # One may have ended in good order just before its process was looked for.
+        still = {i for i, _ in self._list_open()}
+        return {i: p for i, p in found.items() if i in still}
+
+    def store_crashes(self, is_dead: Callable[[Owner], bool]) -> list[str]:
+        """Record runs whose process is gone as CRASHED, and return their ids; see `list_abandoned`."""
+        now = datetime.now(UTC)
+        return [
+            run_id
+            for run_id, process in self.list_abandoned(is_dead).items()
+            if self.finish_run(run_id, Status.CRASHED, now, (), (), describe_crash(process))
+        ]
+
+    def _list_open(self) -> list[tuple[str, Owner | None]]:
+        with self.database.read() as connection:
+            rows = self.database.fetch(connection, self.database.get_prepared(build_open), {})
+            return [(row["id"], to_process(row)) for row in rows]
 
     def get_graph(self, run_id: str) -> dict[str, Any]:
         """Return the compiled graph of a run as JSON values.

@@ -276,6 +276,12 @@ def process_row(process: Owner | None) -> dict[str, Any]:
     }
 
 
+def to_process(row: Row) -> Owner | None:
+    if row["process_host"] is None:
+        return None
+    return Owner(row["process_host"], row["process_pid"], row["process_started"], row["process_boot"])
+
+
 def to_run(
     row: Row,
     metrics: Mapping[str, float],
@@ -283,9 +289,6 @@ def to_run(
     environment: Environment | None,
     nodes: tuple[NodeRun, ...] = (),
 ) -> RunRecord:
-    process = None
-    if row["process_host"] is not None:
-        process = Owner(row["process_host"], row["process_pid"], row["process_started"], row["process_boot"])
     created_at = from_us(row["created_us"])
     assert created_at is not None
     return RunRecord(
@@ -311,7 +314,7 @@ def to_run(
         trial_number=row["trial_number"],
         code=CodeInfo(row["code_commit"], row["code_branch"], bool(row["code_dirty"]), row["code_snapshot"]),
         environment=environment,
-        process=process,
+        process=to_process(row),
         command=row["command"],
         prefect_flow_run_id=row["prefect_flow_run_id"],
         prefect_api_url=row["prefect_api_url"],

@@ -54,6 +54,13 @@ def build_finish(dialect: str) -> Any:  # noqa: ARG001 - the same on every datab
     )
 
 
+def build_open(dialect: str) -> Any:  # noqa: ARG001 - the same on every database
+    r = t.RUN.c
+    columns = (r.id, r.process_host, r.process_pid, r.process_started, r.process_boot)
+    # Alternatives one by one: a list that is bound expands with each execution.
+    return select(*columns).where(or_(*[r.status == s for s in OPEN])).order_by(r.created_us.desc(), r.id)
+
+
 def build_artifacts(dialect: str) -> Any:
     statement = _insert_for(dialect)(t.ARTIFACT)
     names = [c.name for c in t.ARTIFACT.columns]

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,6 +18,7 @@ from flowlearner.client.run import Run, is_abandoned, settle
 from flowlearner.client.saving import write_artifact
 from flowlearner.config import Settings, get_settings
 from flowlearner.errors import ArtifactError, NotFoundError, UsageError, shorten, suggest
+from flowlearner.lease import is_dead
 from flowlearner.records import (
     Artifact,
     ArtifactUse,
@@ -103,8 +103,8 @@ class Client:
         record = self.catalog.get_run(run_id)
         if is_abandoned(record):
             # It may have ended in good order between the two looks.
-            record = settle(self.catalog.get_run(record.id))
-        return record
+            record = self.catalog.get_run(record.id)
+        return settle(record)
 
     def list_runs(
         self,
@@ -180,7 +180,7 @@ class Client:
     def _list_crashed(self, status: object, query: str | None) -> list[str]:
         """Return the runs of which the catalog does not know yet that they crashed, where a filter asks."""
         asked = status is not None or "status" in (query or "").lower()
-        return [r.id for r in self._find_abandoned()] if asked else []
+        return list(self.catalog.list_abandoned(is_dead)) if asked else []
 
     def compare(self, run_ids: Sequence[str]) -> Comparison:
         """Put runs side by side.
@@ -285,20 +285,7 @@ class Client:
 
     def store_crashes(self) -> list[str]:
         """Record runs as CRASHED whose process is known dead, and return their ids."""
-        stored = []
-        for record in self._find_abandoned():
-            crashed = settle(record)
-            now = datetime.now(UTC)
-            if self.catalog.finish_run(record.id, Status.CRASHED, now, (), (), crashed.error):
-                stored.append(record.id)
-        return stored
-
-    def _find_abandoned(self) -> list[RunRecord]:
-        records = self.catalog.list_runs(
-            status=list(OPEN), include_trials=True, include_deleted=True, limit=None
-        )
-        suspects = [r for r in records if is_abandoned(r)]
-        return [r for s in suspects if is_abandoned(r := self.catalog.get_run(s.id))]
+        return self.catalog.store_crashes(is_dead)
 
     def _settle_all(self, records: Iterable[RunRecord]) -> list[RunRecord]:
         return [replace(self.get_record(r.id), nodes=()) if is_abandoned(r) else r for r in records]

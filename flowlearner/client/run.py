@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from flowlearner.errors import NotFoundError, shorten, suggest
-from flowlearner.lease import is_alive
-from flowlearner.records import Artifact, ErrorInfo, NodeRun, OutputRecord, RunRecord, Status
+from flowlearner.lease import is_dead
+from flowlearner.records import Artifact, ErrorInfo, NodeRun, OutputRecord, RunRecord, Status, describe_crash
 
 
 class Reader(Protocol):
@@ -240,25 +240,23 @@ class Run:
 
 
 def settle(record: RunRecord) -> RunRecord:
-    """Return a run as it is to be read: one whose process is known dead has crashed.
+    """Return a run as it is to be read: one whose process is known dead has crashed, and its open nodes too.
 
-    The catalog keeps what the process wrote last; who writes next stores what this says.
+    The catalog keeps what the process wrote last; who writes next stores what this says of the run.
     """
-    if not is_abandoned(record):
+    if is_abandoned(record):
+        assert record.process is not None, "what is abandoned had a process"
+        error = record.error or describe_crash(record.process)
+        record = replace(record, status=Status.CRASHED, error=error)
+    if record.status is not Status.CRASHED:
         return record
-    assert record.process is not None, "what is abandoned had a process"
-    message = (
-        f"its process (pid {record.process.pid} on {record.process.host}) ended without finishing it; "
-        "finished nodes are kept and a new run takes them from the cache"
-    )
-    nodes = tuple(replace(n, status=Status.CRASHED) if not n.status.is_final else n for n in record.nodes)
-    error = record.error or ErrorInfo("Crashed", message)
-    return replace(record, status=Status.CRASHED, nodes=nodes, error=error)
+    nodes = tuple(n if n.status.is_final else replace(n, status=Status.CRASHED) for n in record.nodes)
+    return replace(record, nodes=nodes)
 
 
 def is_abandoned(record: RunRecord) -> bool:
     """Tell whether a run that has not ended can never end, because its process is gone."""
-    return not record.status.is_final and record.process is not None and is_alive(record.process) is False
+    return not record.status.is_final and record.process is not None and is_dead(record.process)
 
 
 def find_duration_s(started: datetime | None, finished: datetime | None, status: Status) -> float | None:

@@ -34,7 +34,7 @@ from flowlearner.engine.task import Launcher
 from flowlearner.errors import FlowLearnerError, NotFoundError, ParameterError, UserError, shorten, suggest
 from flowlearner.graph import Graph
 from flowlearner.inputs import InputResolver
-from flowlearner.lease import get_process_owner
+from flowlearner.lease import get_process_owner, is_dead
 from flowlearner.params import ARTIFACT_PREFIX, BoundParams, bind_params
 from flowlearner.records import (
     Artifact,
@@ -268,6 +268,7 @@ def run_submission(
         binder = Binder(values, submission.options.seed, resolver)
         scheduler = Scheduler(context, binder, [stored, *artifacts])
         interruption.scheduler = scheduler
+        catalog.store_crashes(is_dead)
         catalog.begin_run(record, workflow, operators)
         submission.listener.run_started(run_id, submission.graph)
         status = Status.FAILED

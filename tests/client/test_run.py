@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from flowlearner import ArtifactError, Client, NotFoundError, RunFailed
 from flowlearner.client import Outputs, Run
-from flowlearner.records import Artifact, RunRecord, Status
+from flowlearner.lease import is_dead
+from flowlearner.records import Artifact, NodeRun, Owner, RunRecord, Status
 from tests.client.flows import Thing, begin_run, curves, failing, make_dead_process, things, tips
 
 
@@ -174,3 +176,31 @@ def test_a_query_for_crashed_runs_finds_one_whose_process_is_dead(client: Client
     begin_run(client, "live")
     assert [r.id for r in client.search("status = CRASHED")] == ["dead"]
     assert [r.id for r in client.search("status = RUNNING")] == ["live"]
+
+
+def test_nodes_that_a_crash_left_open_read_crashed_before_and_after_it_is_stored(client: Client) -> None:
+    begin_run(client, "dead", make_dead_process())
+    nodes = [NodeRun("a", "op", 0, Status.COMPLETED), NodeRun("b", "op", 1, Status.RUNNING)]
+    client.catalog.record_nodes("dead", nodes)
+    assert [n.status for n in client.get_run("dead").nodes] == ["COMPLETED", "CRASHED"]
+    client.store_crashes()
+    assert [n.status for n in client.get_run("dead").nodes] == ["COMPLETED", "CRASHED"]
+
+
+def test_the_next_run_stores_the_crashes_before_it(client: Client) -> None:
+    begin_run(client, "dead", make_dead_process())
+    begin_run(client, "live")
+    tips.run()
+    assert client.catalog.get_run("dead").status is Status.CRASHED
+    assert client.catalog.get_run("live").status is Status.RUNNING
+
+
+def test_a_run_that_ends_while_its_process_is_looked_for_has_not_crashed(client: Client) -> None:
+    begin_run(client, "quick", make_dead_process())
+
+    def end_first(owner: Owner) -> bool:
+        client.catalog.finish_run("quick", Status.COMPLETED, datetime.now(UTC), (), (), None)
+        return is_dead(owner)
+
+    assert client.catalog.store_crashes(end_first) == []
+    assert client.get_run("quick").status is Status.COMPLETED
