@@ -342,4 +342,4 @@ def _is_mapped(operator: Operator[Any, Any], name: str | None, value: Any) -> bo
     if not isinstance(value, (list, tuple, range)) or is_namedtuple(type(value)):
         return False
     param = operator.interface.by_name.get(name or "")
-    return param is None or param.type.base is Any or not takes_container(param.type.base, list)
+    return param is None or param.type.is_any or not takes_container(param.type, list)

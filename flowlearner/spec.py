@@ -150,8 +150,12 @@ def field_types(cls: Any) -> Mapping[str, TypeSpec]:
     return {name: make_spec(hints.get(name, Any)) for name in cls._fields}
 
 
-def takes_container(base: Any, container: type) -> bool:
-    """Tell whether a container, whatever it holds, may be given for a declared type."""
+def takes_container(spec: TypeSpec, container: type) -> bool:
+    """Tell whether a container, whatever it holds, may be given for a declared type; no model is one."""
+    return spec.kind != "model" and _is_container(spec.base, container)
+
+
+def _is_container(base: Any, container: type) -> bool:
     members = get_args(base) if _is_union(base) else (base,)
     return any(is_subtype(container, get_origin(m) or m) for m in members)
 
@@ -167,7 +171,7 @@ def list_item_specs(base: Any, make: Any, count: int) -> list[TypeSpec]:
     if is_namedtuple(make):
         return list(field_types(make).values())
     if _is_union(base):
-        base = next((m for m in get_args(base) if takes_container(m, make)), Any)
+        base = next((m for m in get_args(base) if _is_container(m, make)), Any)
     args = get_args(base)
     if make is tuple and args and args[-1] is not Ellipsis and len(args) == count:
         return [make_spec(a) for a in args]

@@ -313,39 +313,41 @@ class Tracer:
 
     def _bind(self, value: Any, param: Param, place: _Place) -> Binding:
         spec = param.type
+        what = f"{place.word} '{param.name}'"
 
         def report(reason: str, kind: str = "type") -> Binding:
-            message = f"{place.word} '{param.name}' {reason}"
-            self.problem(message, kind=kind, node=place.node, location=place.location)
+            self.problem(f"{what}{reason}", kind=kind, node=place.node, location=place.location)
             return Literal(None)
 
         if isinstance(value, UnknownFuture):
             return value._binding
         if isinstance(value, Future):
             for kind, reason in _explain_future(value, spec):
-                report(reason, kind)
+                report(f" {reason}", kind)
             return value._binding
         if isinstance(value, Outputs) and not (
-            spec.is_any or is_namedtuple(spec.base) or takes_container(spec.base, tuple)
+            spec.is_any or is_namedtuple(spec.base) or takes_container(spec, tuple)
         ):
             options = shorten(f"{value._label[1:-1]}.{f}" for f in value._fields)
-            return report(f"expects {spec} but gets all outputs of {value._label}. Choose one of: {options}.")
+            return report(
+                f" expects {spec} but gets all outputs of {value._label}. Choose one of: {options}."
+            )
         if _holds_future(value):
             return self._bind_collection(value, param, place, report)
         if param.takes_operator and not isinstance(value, Operator):
-            return report(f"expects an operator but gets {_describe(value)}. Give it without calling it.")
+            return report(f" expects an operator but gets {_describe(value)}. Give it without calling it.")
         if isinstance(value, Operator) and not param.takes_operator and not spec.is_any:
             return report(
-                f"expects {spec} but gets the operator '{value.name}' itself. Call it: {value.name}(...)."
+                f" expects {spec} but gets the operator '{value.name}' itself. Call it: {value.name}(...)."
             )
         if isinstance(value, Operator) or (spec.is_table and isinstance(value, (str, os.PathLike))):
             return Literal(value if isinstance(value, Operator) else os.fspath(value))
         if value is None and spec.kind == "seed":
             return RunSeed()
         try:
-            return Literal(conform(value, spec, "value"))
+            return Literal(conform(value, spec, what))
         except Mismatch as error:
-            reason = str(error).removeprefix("value: ")
+            reason = str(error).removeprefix(what)
             return report(f"{reason}. Give a value that fits, or change the annotation.", "value")
 
     def _bind_collection(
@@ -361,7 +363,7 @@ class Tracer:
             specs = list_item_specs(base, make, count)
         else:
             make = next(c for c in (list, dict, set, frozenset, tuple) if isinstance(value, c))
-            fits = param.type.is_any or takes_container(base, make)
+            fits = takes_container(param.type, make)
             specs = list_item_specs(base, make, count)
         if not fits or make in (set, frozenset):
             cure = (
@@ -369,7 +371,7 @@ class Tracer:
                 if make in (set, frozenset)
                 else f"Give a {param.type}."
             )
-            return report(f"expects {param.type} but gets a {make.__name__} of futures. {cure}")
+            return report(f" expects {param.type} but gets a {make.__name__} of futures. {cure}")
         keys = tuple(value) if make is dict else ()
         items = value.values() if make is dict else value
         bound = tuple(

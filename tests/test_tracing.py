@@ -359,3 +359,23 @@ def test_the_operator_itself_in_place_of_its_result_says_to_call_it() -> None:
         return count(count)  # type: ignore[arg-type]
 
     assert "gets the operator 'count' itself. Call it: count(...)." in messages_of(forgets)
+
+
+def test_neither_all_outputs_nor_a_list_is_a_model() -> None:
+    @workflow
+    def wrong(rows: pd.DataFrame) -> list[float]:
+        parts = split(rows)
+        model = train(rows, "late", 3)
+        return [evaluate(parts, rows, "late"), evaluate([model, model], rows, "late")]
+
+    text = messages_of(wrong)
+    assert "expects Model but gets all outputs of 'split'. Choose one of: split.train, split.test." in text
+    assert "expects Model but gets a list of futures" in text
+
+
+def test_an_item_of_a_literal_that_does_not_fit_is_named_with_its_place() -> None:
+    @workflow
+    def wrong(n: int) -> float:
+        return total([1, "a"])  # type: ignore[list-item]
+
+    assert "input 'values'[1]: expected float, found str 'a'. Give a value" in messages_of(wrong)
