@@ -22,6 +22,7 @@ from typing import Any
 
 # Prefect reads its logging set-up once, at import; a user's own choice in the environment wins.
 os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+os.environ.setdefault("PREFECT_LOGGING_INTERNAL_LEVEL", "CRITICAL")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("DO_NOT_TRACK", "1")
 
@@ -46,16 +47,19 @@ from prefect.tasks import Task
 from flowlearner.config import get_settings
 from flowlearner.definition import Definition
 from flowlearner.engine.base import RunListener, RunOptions
+from flowlearner.engine.endpoint import is_loopback
 from flowlearner.engine.logs import FORWARDED, node_handler
 from flowlearner.engine.node import NodeCancelled, NodeFailure
 from flowlearner.engine.server import ensure_server
 from flowlearner.engine.submit import Submission, new_run_id, prepare, run_submission
 from flowlearner.engine.task import Board, NodeTask
+from flowlearner.errors import ServerError
 from flowlearner.interface import MISSING, Param
 from flowlearner.records import ErrorInfo, LogLine, Status
 
 BUSY_LIMIT_S = 10.0
 BUSY_PAUSE_S = 0.05
+LOCAL_RETRIES = 3
 CANCEL_POLL_S = 2.0
 
 _submission: contextvars.ContextVar[Submission | None] = contextvars.ContextVar(
@@ -208,6 +212,11 @@ def run_flow(submission: Submission) -> str:
     try:
         with _connected(url), prefect.tags(*_name_tags(submission.options)):
             flow(**parameters, return_state=True)
+    except Exception as error:
+        if box.run_id is None and box.error is None:
+            raise _refused(url, error) from error
+        # The run has ended and is recorded; only Prefect's picture of it is not whole.
+        submission.listener.say(f"{_refused(url, error)} The run is recorded; Prefect does not know its end.")
     finally:
         _submission.reset(token)
         _box.reset(box_token)
@@ -215,6 +224,12 @@ def run_flow(submission: Submission) -> str:
         raise box.error
     assert box.run_id is not None
     return box.run_id
+
+
+def _refused(url: str, error: Exception) -> ServerError:
+    return ServerError(
+        f"The Prefect server at {url} fails or does not answer ({type(error).__name__}: {error})."
+    )
 
 
 class _Box:
@@ -232,10 +247,13 @@ def _connected(url: str) -> Iterator[None]:
     """Let Prefect use a server, and what its threads log reach the node that runs in them."""
     logger = logging.getLogger("prefect.task_runs")
     context = get_settings_context()
+    # 14 s in place of 62: a server on this machine that has not come back by then will not.
+    retries = {"max_retries": LOCAL_RETRIES} if is_loopback(url) else {}
     settings = context.settings.model_copy(
         update={
             "api": context.settings.api.model_copy(update={"url": url}),
             "flows": context.settings.flows.model_copy(update={"heartbeat_frequency": None}),
+            "client": context.settings.client.model_copy(update=retries),
         }
     )
     # `temporary_settings` reads and checks every setting anew, which takes longer than a small run.
