@@ -12,6 +12,7 @@ import ssl
 import tomllib
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,22 +43,10 @@ class Answer:
 
 def find_configured_url() -> ConfiguredUrl | None:
     """Return the Prefect API that the environment, the working folder or the active profile names."""
-    if url := os.environ.get("PREFECT_API_URL"):
-        return ConfiguredUrl(url.rstrip("/"), "PREFECT_API_URL")
-    dotted = _read_dotenv()
-    if url := dotted.get("PREFECT_API_URL"):
-        return ConfiguredUrl(url.rstrip("/"), "PREFECT_API_URL in .env")
-    for name, table in (("prefect.toml", ()), ("pyproject.toml", ("tool", "prefect"))):
-        url = _dig(_read_toml(Path(name)), *table, "api", "url")
-        if isinstance(url, str) and url:
-            return ConfiguredUrl(url.rstrip("/"), f"api.url in {name}")
-    path = _find_profiles_path(dotted)
-    profiles = _read_toml(path)
-    active = os.environ.get("PREFECT_PROFILE") or profiles.get("active")
-    if isinstance(active, str):
-        url = _dig(profiles, "profiles", active, "PREFECT_API_URL")
-        if isinstance(url, str) and url:
-            return ConfiguredUrl(url.rstrip("/"), f"Prefect's profile '{active}' in {path}")
+    for url, source in _read_sources():
+        if isinstance(url, str):
+            # An empty one hides those that follow, as it does in Prefect.
+            return ConfiguredUrl(url.rstrip("/"), source) if url else None
     return None
 
 
@@ -87,21 +76,53 @@ def ask(url: str, timeout_s: float) -> Answer:
 
 
 def is_loopback(url: str) -> bool:
-    return (urlsplit(url).hostname or "") in LOOPBACK
+    return _find_host(url) in LOOPBACK
 
 
 def is_cloud(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
+    host = _find_host(url)
     return host == CLOUD_HOST or host.endswith("." + CLOUD_HOST)
 
 
 def find_port(url: str) -> int | None:
     """Return the port that an address names, or the usual one of its scheme."""
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         return parts.port or {"http": 80, "https": 443}.get(parts.scheme)
     except ValueError:
         return None
+
+
+def _find_host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _read_sources() -> Iterator[tuple[Any, str]]:
+    """Yield each place's address and the place's name, those that win first."""
+    yield os.environ.get("PREFECT_API_URL"), "PREFECT_API_URL"
+    dotted = _read_dotenv()
+    yield dotted.get("PREFECT_API_URL"), "PREFECT_API_URL in .env"
+    yield _dig(_read_toml(Path("prefect.toml")), "api", "url"), "api.url in prefect.toml"
+    yield (
+        _dig(_read_toml(Path("pyproject.toml")), "tool", "prefect", "api", "url"),
+        "tool.prefect.api.url in pyproject.toml",
+    )
+    path = _find_profiles_path(dotted)
+    profiles = _read_toml(path)
+    active = os.environ.get("PREFECT_PROFILE") or profiles.get("active")
+    if isinstance(active, str):
+        url = _dig(profiles, "profiles", active, "PREFECT_API_URL")
+        yield url, f"Prefect's profile '{active}' in {path}"
+
+
+def _find_host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
 
 
 def _read_dotenv() -> dict[str, str | None]:

@@ -171,7 +171,7 @@ def stop_server(settings: Settings) -> bool:
         ServerError: it could not be ended.
     """
     local = _LocalServer(settings)
-    if not local.folder.exists():
+    if not local.folder.is_dir():
         return False
     with contextlib.ExitStack() as stack:
         # A starter that hangs is no reason not to stop what it has started.
@@ -356,6 +356,8 @@ class _LocalServer:
                 errno.ENOSPC,
                 errno.EDQUOT,
                 errno.ENOTDIR,
+                errno.EEXIST,
+                errno.EEXIST,
                 errno.ENOENT,
             ):
                 raise
@@ -423,10 +425,16 @@ def _find_fault(url: str) -> str | None:
     first = ask(f"{url}/health", EXTERNAL_LIMIT_S / 2)
     # One lost connection is no verdict.
     answer = first if first.status else ask(f"{url}/health", EXTERNAL_LIMIT_S / 2)
-    if answer.status in (200, 401, 403) or (is_cloud(url) and 0 < answer.status < 500):
+    if answer.status in (401, 403) or (is_cloud(url) and 0 < answer.status < 500):
         return None
-    if answer.status == 404:
-        return "it answers, but not as a Prefect API (404 for /health); such an address usually ends in /api"
+    if answer.status == 200 and answer.body.strip() == b"true":
+        return None
+    if answer.status in (200, 404):
+        # Many programs answer 200 to every path.
+        return (
+            f"what is there is not a Prefect API ({answer.status} for /health and no 'true'); "
+            "such an address usually ends in /api"
+        )
     return answer.reason
 
 
