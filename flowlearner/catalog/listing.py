@@ -97,10 +97,10 @@ class Listing(Reading):
         )  # fmt: skip
         with self.database.read() as connection:
             offset = max(offset, 0)
-            ids = []
+            ids = None
             if descending and limit is not None and _find_attribute_name(order_by) == "created":
-                ids = self._list_newest(connection, wanted, limit, offset)
-            if not ids:
+                ids = self._find_newest(connection, wanted, limit, offset)
+            if ids is None:
                 where = self._conditions(connection, wanted)
                 ids = _list_ids(connection, where, order_by, descending, limit, offset)
             found: dict[str, Any] = {}
@@ -140,22 +140,30 @@ class Listing(Reading):
             where = self._conditions(connection, Filter(query, **filters))
             return list(connection.scalars(select(_c.id).where(*where).order_by(*NEWEST_FIRST)))
 
-    def _list_newest(self, connection: Connection, wanted: Filter, limit: int, offset: int) -> list[str]:
-        """Return a page where the newest runs fill it, which is the rule; an empty list where they do not."""
+    def _find_newest(
+        self, connection: Connection, wanted: Filter, limit: int, offset: int
+    ) -> list[str] | None:
+        """Return a page of a search where the newest runs fill it, as they mostly do; None where not."""
         if not (wanted.tags or (wanted.query and wanted.query.strip())):
-            return []
-        oldest = select(_c.created_us).order_by(_c.created_us.desc()).offset(NEWEST_LOOKED_AT).limit(1)
-        since = connection.scalar(oldest)
+            return None
+        shown, where = self._split_conditions(connection, wanted, one_by_one=True)
+        newest = select(_c.id).where(*shown, *where).order_by(*NEWEST_FIRST)
+        times = select(_c.created_us).where(*shown).order_by(_c.created_us.desc())
+        since = connection.scalar(times.offset(NEWEST_LOOKED_AT).limit(1))
         if since is None:
-            return []
-        where = self._conditions(connection, wanted, one_by_one=True)
-        newest = select(_c.id).where(_c.created_us >= since, *where).order_by(*NEWEST_FIRST)
-        ids = list(connection.scalars(_page(newest, limit, offset)))
-        return ids if len(ids) >= limit else []
+            return list(connection.scalars(_page(newest, limit, offset)))
+        ids = list(connection.scalars(_page(newest.where(_c.created_us >= since), limit, offset)))
+        return ids if len(ids) >= limit else None
 
-    def _conditions(
-        self, connection: Connection, wanted: Filter, *, one_by_one: bool = False
-    ) -> list[ColumnElement[bool]]:
+    def _conditions(self, connection: Connection, wanted: Filter) -> list[ColumnElement[bool]]:
+        shown, where = self._split_conditions(connection, wanted, one_by_one=False)
+        return [*where, *shown]
+
+    def _split_conditions(
+        self, connection: Connection, wanted: Filter, *, one_by_one: bool
+    ) -> tuple[list[ColumnElement[bool]], list[ColumnElement[bool]]]:
+        """Return what hides trials and deleted runs, and the rest; see `Compiler` for `one_by_one`."""
+        shown: list[ColumnElement[bool]] = []
         where: list[ColumnElement[bool]] = []
         about_trials = about_deleted = False
         if wanted.query and wanted.query.strip():
@@ -177,12 +185,12 @@ class Listing(Reading):
             tagged = select(g.run_id).where(g.name == clean(name), g.value == clean(str(value)))
             where.append(is_among(tagged, one_by_one))
         if not (wanted.include_trials or about_trials or wanted.sweep_id is not None):
-            where.append(_c.trial_number.is_(None))
+            shown.append(_c.trial_number.is_(None))
         if wanted.deleted_only:
-            where.append(_c.deleted_us.is_not(None))
+            shown.append(_c.deleted_us.is_not(None))
         elif not (wanted.include_deleted or about_deleted):
-            where.append(_c.deleted_us.is_(None))
-        return where
+            shown.append(_c.deleted_us.is_(None))
+        return shown, where
 
     def _compile(
         self, connection: Connection, wanted: Filter, one_by_one: bool

@@ -322,6 +322,8 @@ def test_a_page_costs_the_same_number_of_statements_however_long_it_is(
 def test_a_page_that_the_newest_runs_fill_looks_at_no_others(catalog: Catalog, query: str) -> None:
     for i in range(40):
         complete(catalog, f"r{i:02}", i, {"auc": float(i)}, params={"depth": 1}, tags={"a": "b"})
+    for i in range(30):
+        complete(catalog, f"t{i}", 50 + i, {"auc": 1.0}, sweep_id="s", trial_number=i)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(listing, "NEWEST_LOOKED_AT", 20)
         patch.setattr(listing, "_list_ids", None)
