@@ -217,7 +217,7 @@ def test_a_flow_that_prefect_calls_is_a_run_of_the_catalog(api: Api) -> None:
     assert api.find_flow_run(run_id)["state_type"] == "COMPLETED"
 
 
-SCRIPT = '''
+SCRIPT = """
 import os
 import subprocess
 import sys
@@ -257,7 +257,7 @@ def short(number: int = 3) -> int:
 
 if __name__ == "__main__":
     short.flow.serve(name="nightly", pause_on_shutdown=False)
-'''
+"""
 
 
 @pytest.fixture
@@ -338,9 +338,7 @@ def test_a_run_is_cancelled_from_another_process(
     wait_until(lambda: not any(is_running(p) for p in pids))
 
 
-def test_a_process_ends_without_a_stray_line(
-    api: Api, started: Callable[..., subprocess.Popen[str]]
-) -> None:
+def test_a_process_ends_without_a_stray_line(api: Api, started: Callable[..., subprocess.Popen[str]]) -> None:
     process = started("-m", "flowlearner.cli.main", "run", "flows.py:short")
     out, err = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 0, err
