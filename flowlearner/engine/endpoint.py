@@ -118,13 +118,6 @@ def _read_sources() -> Iterator[tuple[Any, str]]:
         yield url, f"Prefect's profile '{active}' in {path}"
 
 
-def _find_host(url: str) -> str:
-    try:
-        return urlsplit(url).hostname or ""
-    except ValueError:
-        return ""
-
-
 def _read_dotenv() -> dict[str, str | None]:
     return dotenv.dotenv_values(".env") if Path(".env").is_file() else {}
 
