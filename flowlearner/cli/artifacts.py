@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +21,8 @@ from flowlearner.errors import UsageError
 from flowlearner.records import Artifact, ArtifactUse
 
 ROWS_SHOWN = 10
+COLUMNS_SHOWN = 10
+PART_SHOWN = 40
 USES_SHOWN = 10
 TEXT_SHOWN = 2000
 # Plain values without a preview are small.
@@ -123,27 +125,46 @@ def _print_preview(console: Console, preview: Mapping[str, Any]) -> None:
             "least",
             "mean",
             "greatest",
+            "commonest",
             right=("missing", "distinct", "least", "mean", "greatest"),
         )
         for column in columns:
             cells = [column.get(key) for key in ("type", "nulls", "distinct", "min", "mean", "max")]
+            # Of a number the range tells more than one value of it.
+            commonest = (column.get("top") or [[None]])[0][0]
+            cells.append(commonest if "mean" not in column else None)
             table.add_row(Text(clean_line(column.get("name", ""))), *(Text(_show_cell(c)) for c in cells))
         console.print(table)
-        head = preview.get("head") or []
-        names = [str(c.get("name", "")) for c in columns]
-        if head and len(names) <= ROWS_SHOWN:
-            print_heading(console, "First rows")
-            numbers = [clean_line(c.get("name", "")) for c in columns if "mean" in c]
-            rows = make_table(console, *(clean_line(n) for n in names), right=numbers)
-            for row in head[:ROWS_SHOWN]:
-                values = [row.get(n) for n in names] if isinstance(row, dict) else list(row)
-                rows.add_row(*(Text(_show_cell(v)) for v in values))
-            console.print(rows)
+        _print_head(console, columns, preview.get("head") or [])
         return
-    shown = {k: v for k, v in preview.items() if k not in ("kind", "spec", "png")}
+    shown = {k: v for k, v in preview.items() if k != "kind"}
     if shown:
         print_heading(console, "Preview")
-        print_facts(console, [(clean_line(k), clean(str(v))[:TEXT_SHOWN]) for k, v in shown.items()])
+        print_facts(console, [(clean_line(k), clean(_show_part(v))[:TEXT_SHOWN]) for k, v in shown.items()])
+
+
+def _print_head(
+    console: Console, columns: Sequence[Mapping[str, Any]], head: Sequence[Sequence[Any]]
+) -> None:
+    """Print the first rows, and of a wide table the first columns."""
+    if not head:
+        return
+    rest = len(columns) - COLUMNS_SHOWN
+    print_heading(console, f"First rows, without the last {rest} columns" if rest > 0 else "First rows")
+    shown = columns[:COLUMNS_SHOWN]
+    names = [clean_line(c.get("name", "")) for c in shown]
+    table = make_table(console, *names, right=[n for n, c in zip(names, shown, strict=True) if "mean" in c])
+    for row in head[:ROWS_SHOWN]:
+        table.add_row(*(Text(_show_cell(v)) for v in row[:COLUMNS_SHOWN]))
+    console.print(table)
+
+
+def _show_part(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{k}={shorten_line(v, PART_SHOWN)}" for k, v in value.items())
+    if isinstance(value, list):
+        return ", ".join(": ".join(map(str, v)) if isinstance(v, list) else str(v) for v in value)
+    return str(value)
 
 
 def _show_cell(value: Any) -> str:

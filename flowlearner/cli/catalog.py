@@ -11,7 +11,7 @@ from rich.text import Text
 
 from flowlearner.cli.options import AsJson, Limit, make_group
 from flowlearner.cli.output import emit, get_out
-from flowlearner.cli.show import make_table, print_facts, print_heading, print_runs, show_when
+from flowlearner.cli.show import fit_columns, make_table, print_facts, print_heading, print_runs, show_when
 from flowlearner.cli.text import (
     clean,
     clean_line,
@@ -26,6 +26,7 @@ from flowlearner.client.run import to_plain
 from flowlearner.errors import CatalogError
 
 SHORT_VERSION = 12
+LONGEST_NAME = 32
 
 Name = Annotated[str, typer.Argument(metavar="NAME", show_default=False)]
 WithSource = Annotated[bool, typer.Option("--source", help="Also the source of the newest version.")]
@@ -57,9 +58,10 @@ def _print_list(
     if not items:
         console.print(Text(f"No {noun}s yet. Make the first run: flowlearner run FILE:WORKFLOW"))
         return
-    table = make_table(console, *columns, right=right)
+    table = make_table(console, *columns, right=right, is_short=True)
     for item in items[:limit]:
         table.add_row(*(Text(show(item)) for show in columns.values()))
+    fit_columns(console, table, "About", longest=LONGEST_NAME)
     console.print(table)
     if len(items) > limit:
         console.print(Text(f"{limit} of {count_of(len(items), noun)}; --limit shows more.", style="dim"))
@@ -177,7 +179,7 @@ def show_operator(name: Name, source: WithSource = False, json: AsJson = False) 
 
 
 def _first_line(doc: str) -> str:
-    return shorten_line(doc.strip().split("\n", 1)[0], 60)
+    return shorten_line(doc.strip().split("\n", 1)[0], 200)
 
 
 def _print_detail(name: str, versions: Sequence[Any], facts: Sequence[tuple[str, str]], source: bool) -> None:

@@ -22,7 +22,15 @@ from flowlearner.cli.options import (
 )
 from flowlearner.cli.output import emit, get_out
 from flowlearner.cli.show import make_table, print_heading, print_run, print_runs, show_plain, show_when
-from flowlearner.cli.text import SHORT_ID, clean, clean_line, count_of, show_duration, show_number
+from flowlearner.cli.text import (
+    SHORT_ID,
+    align_numbers,
+    clean,
+    clean_line,
+    count_of,
+    show_duration,
+    show_number,
+)
 from flowlearner.client import Client, Comparison, Row, Run
 from flowlearner.errors import PlatformError, UsageError
 from flowlearner.records import LogLine
@@ -201,7 +209,11 @@ def _print_comparison(comparison: Comparison, everything: bool) -> None:
         table.add_row(Text(name, style="dim"), *cells)
     console.print(table)
     hidden = 0
-    for section, rows in comparison.sections.items():
+    for section, found in comparison.sections.items():
+        rows: Sequence[Row] = found
+        if section == "outputs":
+            # They stand among the metrics.
+            rows = [row for row in rows if row.name not in {m.name for m in comparison.metrics}]
         shown = [row for row in rows if everything or row.differs]
         hidden += len(rows) - len(shown)
         if not shown:
@@ -215,8 +227,9 @@ def _print_comparison(comparison: Comparison, everything: bool) -> None:
             *(["differs in"] if section == "nodes" else []),
         ]
         inner = make_table(console, "", *columns, right=columns if numeric else ())
-        for row in shown:
-            inner.add_row(Text(clean_line(row.name)), *_show_row(section, row, comparison.runs))
+        values = [_show_row(section, row, comparison.runs) for row in shown]
+        for row, shown_values in zip(shown, _align_columns(values) if numeric else values, strict=True):
+            inner.add_row(Text(clean_line(row.name)), *shown_values)
         console.print(inner)
     if hidden:
         console.print()
@@ -237,6 +250,15 @@ def _show_row(section: str, row: Row, runs: Sequence[Run]) -> list[Text]:
     if section == "metrics" and len(runs) == 2:
         cells.append(Text(_show_change(*row.values), style="cyan"))
     return cells
+
+
+def _align_columns(rows: Sequence[Sequence[Text]]) -> list[list[Text]]:
+    """Return the rows of a table with the decimal points of each column below each other."""
+    columns = [align_numbers([cell.plain for cell in column]) for column in zip(*rows, strict=True)]
+    return [
+        [Text(text, style=cell.style) for text, cell in zip(texts, row, strict=True)]
+        for texts, row in zip(zip(*columns, strict=True), rows, strict=True)
+    ]
 
 
 def _show_change(before: Any, after: Any) -> str:

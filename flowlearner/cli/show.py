@@ -9,12 +9,13 @@ from typing import Any
 from rich import box
 from rich.console import Console
 from rich.padding import Padding
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from flowlearner.cli.display import STYLES, show_node_time, sign_of
 from flowlearner.cli.text import (
     SHORT_ID,
+    align_numbers,
     clean,
     clean_line,
     count_of,
@@ -31,6 +32,8 @@ from flowlearner.records import Artifact, ErrorInfo, NodeRun, OutputRecord, Stat
 METRICS_IN_LIST = 3
 NODES_SHOWN = 100
 FULL_WIDTH = 80
+# Of the box that lists have on a terminal.
+SEPARATOR_WIDTH = 3
 
 
 def make_table(console: Console, *columns: str, right: Iterable[str] = (), is_short: bool = False) -> Table:
@@ -57,6 +60,33 @@ def make_table(console: Console, *columns: str, right: Iterable[str] = (), is_sh
     return table
 
 
+def fit_columns(console: Console, table: Table, *flexible: str, longest: int = 24) -> None:
+    """Let only some columns of a filled table shrink where a terminal is too narrow for all.
+
+    Args:
+        flexible: columns that share what the others leave.
+        longest: what is longer in the others is cut.
+    """
+    if not console.is_terminal:
+        return
+    room = console.width - SEPARATOR_WIDTH * (len(table.columns) - 1)
+    shrinking: list[tuple[int, Column]] = []
+    for column in table.columns:
+        cells = [cell.plain if isinstance(cell, Text) else str(cell) for cell in column.cells]
+        needed = max(map(len, (str(column.header), *cells)))
+        if column.header in flexible:
+            shrinking.append((needed, column))
+        else:
+            column.max_width = min(longest, needed)
+            room -= column.max_width
+    # The shortest first, so that what it does not need is left for the others.
+    shrinking.sort(key=lambda pair: pair[0])
+    for count, (needed, column) in enumerate(shrinking):
+        share = max(len(str(column.header)), room // (len(shrinking) - count))
+        column.max_width = min(needed, share)
+        room -= column.max_width
+
+
 def show_when(console: Console, at: datetime | None) -> str:
     """Return how long ago something was, for a terminal; the time itself for a file, which is read later."""
     return show_age(at) if console.is_terminal else show_time(at)
@@ -80,13 +110,6 @@ def print_runs(console: Console, runs: Sequence[Run], total: int | None = None) 
     shown = ["Experiment"] if experiments != {"default"} and has_room else []
     columns = ["Run", "Workflow", "Status", *shown, "Created", "Took", "Metrics"]
     table = make_table(console, *columns, right=("Took",), is_short=True)
-    if console.is_terminal:
-        for column in table.columns:
-            column.max_width = {"Workflow": 24, "Experiment": 16}.get(str(column.header))
-            # What tells runs apart is never cut.
-            column.min_width = {"Run": SHORT_ID, "Status": 9, "Created": 10, "Took": 6}.get(
-                str(column.header)
-            )
     for run in runs:
         cells: list[Text] = [
             Text(run.id[:SHORT_ID], style="cyan"),
@@ -99,6 +122,7 @@ def print_runs(console: Console, runs: Sequence[Run], total: int | None = None) 
         ]
         deleted = "dim strike" if run.record.deleted_at else ""
         table.add_row(*cells, style=deleted)
+    fit_columns(console, table, "Workflow", "Experiment", "Metrics")
     console.print(table)
     if total is not None and total > len(runs):
         console.print(Text(f"{len(runs)} of {total:,} runs; --limit shows more.", style="dim"))
@@ -156,8 +180,9 @@ def print_outputs(console: Console, run: Run, artifacts: Mapping[str, Artifact])
     if run.metrics:
         _print_heading(console, "Metrics")
         table = _make_pairs(console)
-        for name, value in run.metrics.items():
-            table.add_row(Text(clean_line(name)), Text(show_number(value), style="bold"))
+        numbers = align_numbers([show_number(v) for v in run.metrics.values()])
+        for name, number in zip(run.metrics, numbers, strict=True):
+            table.add_row(Text(clean_line(name)), Text(number, style="bold"))
         console.print(Padding(table, (0, 0, 0, 2), expand=False))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -48,6 +49,15 @@ def show_number(value: float) -> str:
         digits = max(0, 3 - math.floor(math.log10(abs(value))))
         return f"{value:,.{digits}f}"
     return f"{value:.3e}"
+
+
+def align_numbers(texts: Sequence[str]) -> list[str]:
+    """Return numbers of one length with their decimal points below each other."""
+    heads = [text.partition(".")[0] for text in texts]
+    width = max(map(len, heads), default=0)
+    shifted = [" " * (width - len(head)) + text for head, text in zip(heads, texts, strict=True)]
+    length = max(map(len, shifted), default=0)
+    return [text.ljust(length) for text in shifted]
 
 
 def show_value(value: Any, limit: int = 60) -> str:

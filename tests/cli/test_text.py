@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from flowlearner.cli.text import (
+    align_numbers,
     clean,
     clean_line,
     count_of,
@@ -120,6 +121,16 @@ def test_sizes_have_fitting_units(count: int, shown: str) -> None:
 )
 def test_values_are_shown_so_that_they_can_be_given_again(value: object, shown: str) -> None:
     assert show_value(value) == shown
+
+
+def test_decimal_points_stand_below_each_other() -> None:
+    assert align_numbers(["0.7082", "12.35", "1,235", "nan"]) == [
+        "    0.7082",
+        "   12.35  ",
+        "1,235     ",
+        "  nan     ",
+    ]
+    assert align_numbers([]) == []
 
 
 def test_one_is_not_many() -> None:

@@ -1,0 +1,78 @@
+"""Lists and results as a terminal shows them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from flowlearner import Client
+from flowlearner.cli.show import print_result, print_run, print_runs
+from tests.cli.conftest import Cli
+
+Run = Callable[..., dict[str, Any]]
+
+
+def make_terminal(width: int) -> Console:
+    return Console(file=io.StringIO(), width=width, force_terminal=True, no_color=True, highlight=False)
+
+
+def read(console: Console) -> list[str]:
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    for code in ("\x1b[0m", "\x1b[1m", "\x1b[2m", "\x1b[1;2m"):
+        text = text.replace(code, "")
+    return text.splitlines()
+
+
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_a_list_fits_a_terminal_and_cuts_no_id_and_no_status(run_tips: Run, width: int) -> None:
+    run = run_tips("--experiment", "an experiment with a rather long name of forty letters")
+    console = make_terminal(width)
+    print_runs(console, Client().list_runs())
+    lines = read(console)
+    assert max(map(len, lines)) <= width
+    assert lines[-1].startswith(run["id"][:8])
+    assert "COMPLETED" in lines[-1]
+    assert "just now" in lines[-1]
+
+
+def test_a_list_in_a_pipe_cuts_nothing_and_has_no_rule(cli: Cli, run_tips: Run) -> None:
+    name = "an experiment with a rather long name of forty letters"
+    run_tips("--experiment", name)
+    head, line = cli("runs", "list").out.splitlines()
+    assert head.split() == ["Run", "Workflow", "Status", "Experiment", "Created", "Took", "Metrics"]
+    assert name in line
+    assert line.endswith("mean=2.500")
+
+
+def test_the_failure_of_an_operator_shows_its_own_lines(cli: Cli, run_tips: Run, project: Any) -> None:
+    (project / "raising.py").write_text(
+        "from flowlearner import operator, workflow\n"
+        "@operator\ndef work(a: int) -> int:\n    return [][a]\n"
+        "@workflow\ndef flow(a: int = 1) -> int:\n    return work(a)\n"
+    )
+    cli("run", "raising.py:flow", "--executor", "local")
+    run = Client().list_runs()[0].refresh()
+    console = make_terminal(100)
+    print_result(console, run, {})
+    text = "\n".join(read(console))
+    assert "✗ Failed" in text
+    assert "1 node (1 run, 0 cached, 1 failed)" in text
+    assert "node 'work' failed: IndexError: list index out of range" in text
+    assert "raising.py" in text
+    assert "    return [][a]" in text
+    assert "Traceback" not in text
+    assert text.count("IndexError") == 1
+
+
+def test_markup_in_what_users_name_is_text(cli: Cli, run_tips: Run) -> None:
+    run = run_tips("--experiment", "[bold red]x[/]", "--tag", "[link=http://x]a=b", "--note", "[/]")
+    console = make_terminal(100)
+    print_run(console, Client().get_run(run["id"]), {})
+    text = "\n".join(read(console))
+    for part in ("[bold red]x[/]", "[link=http://x]a=b", "[/]"):
+        assert part in text
