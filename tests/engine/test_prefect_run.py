@@ -338,6 +338,24 @@ def test_a_run_is_cancelled_from_another_process(
     wait_until(lambda: not any(is_running(p) for p in pids))
 
 
+def test_a_run_that_is_cancelled_on_prefects_pages_stops(
+    api: Api, started: Callable[..., subprocess.Popen[str]], script: Path
+) -> None:
+    mark = script.parent / "mark"
+    process = started("-m", "flowlearner.cli.main", "run", "flows.py:waiting", "-p", f"mark={mark}")
+    pids = read_pids(mark)
+    run_id = Client().list_runs()[0].id
+    flow_run = api.find_flow_run(run_id)
+    api.ask(f"/flow_runs/{flow_run['id']}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}})
+    _, err = process.communicate(timeout=LIMIT_S)
+    assert "Traceback" not in err
+    run = Client().get_run(run_id)
+    assert run.status is Status.CANCELLED
+    assert {n.name: n.status for n in run.nodes} == {"wait_long": "CANCELLED", "follow": "CANCELLED"}
+    assert api.find_flow_run(run_id)["state_type"] == "CANCELLED"
+    wait_until(lambda: not any(is_running(p) for p in pids))
+
+
 def test_a_process_ends_without_a_stray_line(api: Api, started: Callable[..., subprocess.Popen[str]]) -> None:
     process = started("-m", "flowlearner.cli.main", "run", "flows.py:short")
     out, err = process.communicate(timeout=LIMIT_S)
