@@ -8,16 +8,17 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Generic, Never, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Never, ParamSpec, TypeVar, overload
 
-from flowlearner.client import Client, Run
-from flowlearner.config import get_settings
 from flowlearner.definition import Definition
 from flowlearner.engine.base import EXECUTORS, RunListener, RunOptions
-from flowlearner.engine.submit import PlanRow, execute, plan
 from flowlearner.errors import ParameterError, RunFailed, shorten, suggest
 from flowlearner.operation import collect_scope, refuse_unknown
 from flowlearner.records import Status
+
+if TYPE_CHECKING:
+    from flowlearner.client import Run
+    from flowlearner.engine.submit import PlanRow
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -133,23 +134,28 @@ class Workflow(Definition, Generic[P, R]):
 
     def submit(self, /, **params: Any) -> Run:
         """Run the workflow and return the run whatever its status."""
-        settings = get_settings()
-        run_id = execute(self, params, self._options, settings, self._listener, self._pick_flow_runner())
-        return Client(settings).get_run(run_id)
+        settings = _load("config").get_settings()
+        flow_runner = (
+            _load("engine.prefect_executor").run_flow if self._options.executor == "prefect" else None
+        )
+        submit = _load("engine.submit")
+        run_id = submit.execute(self, params, self._options, settings, self._listener, flow_runner)
+        run: Run = _load("client").Client(settings).get_run(run_id)
+        return run
 
     def plan(self, /, **params: Any) -> list[PlanRow]:
         """Say which nodes would hit and which would run; nothing runs."""
-        return plan(self, params, self._options, get_settings())
+        rows: list[PlanRow] = _load("engine.submit").plan(
+            self, params, self._options, _load("config").get_settings()
+        )
+        return rows
 
     @property
     def flow(self) -> Any:
         """The workflow as a genuine `prefect.Flow`, to serve, deploy or call."""
         if self._flow is None:
-            self._flow = _load_prefect().make_flow(self, self._options, self._listener)
+            self._flow = _load("engine.prefect_executor").make_flow(self, self._options, self._listener)
         return self._flow
-
-    def _pick_flow_runner(self) -> Any:
-        return _load_prefect().run_flow if self._options.executor == "prefect" else None
 
 
 def _explain_options(options: Mapping[str, Any]) -> Iterator[str]:
@@ -182,9 +188,13 @@ def _explain_options(options: Mapping[str, Any]) -> Iterator[str]:
         yield f"refresh: expected a list of names of nodes, found {refresh!r}"
 
 
-def _load_prefect() -> Any:
-    """Load the module that wraps Prefect; a run on the local executor never pays for its import."""
-    return importlib.import_module("flowlearner.engine.prefect_executor")
+def _load(name: str) -> Any:
+    """Load a module at its first use.
+
+    A process that only imports a workflow, such as the child of an isolated node, pays for no catalog; a run
+    on the local executor pays for no Prefect.
+    """
+    return importlib.import_module(f"flowlearner.{name}")
 
 
 @overload

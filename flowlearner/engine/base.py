@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from flowlearner.artifacts import ArtifactStore
 from flowlearner.capture import count_cpus, total_memory_bytes
-from flowlearner.catalog import Catalog
 from flowlearner.errors import ResourceError
 from flowlearner.graph import Graph
 from flowlearner.operation import Resources
 from flowlearner.records import ErrorInfo, LogLine, Status
+
+if TYPE_CHECKING:
+    # Whoever imports a workflow imports this module; the catalog takes half a second.
+    from flowlearner.artifacts import ArtifactStore
+    from flowlearner.catalog import Catalog
 
 EXECUTORS = ("prefect", "local")
 
