@@ -20,7 +20,7 @@ import pytest
 
 from flowlearner.config import Settings, get_settings
 from flowlearner.engine.endpoint import ask
-from flowlearner.engine.server import ensure_server, get_server, stop_server
+from flowlearner.engine.server import _is_free, ensure_server, get_server, stop_server
 from flowlearner.errors import ServerError, StorageError
 
 STARTER = """
@@ -209,6 +209,8 @@ def test_a_killed_server_is_replaced_on_another_port_where_a_program_has_taken_i
     wait_until(lambda: not is_running(pid))
     assert get_server(settings).state == "stopped"
     port = int(url.removesuffix("/api").rpartition(":")[2])
+    # Its threads, and with them its port, may outlast the process's main thread for a moment.
+    wait_until(lambda: _is_free(port))
     with socket.create_server(("127.0.0.1", port)):
         again = ensure_server(settings)
     assert again != url
