@@ -129,7 +129,10 @@ class Workflow(Definition, Generic[P, R]):
         run = self.submit(**params)
         if run.status is not Status.COMPLETED:
             reason = run.error.message if run.error else f"it is {run.status}"
-            raise RunFailed(f"run {run.id} of workflow '{self.name}': {reason}", run)
+            # The operator's own frames: it may have run in another thread or process, or days ago.
+            trace = f"\n\n{run.error.traceback.rstrip()}\n" if run.error and run.error.traceback else ""
+            see = f"See all of it: flowlearner runs show {run.id[:8]}"
+            raise RunFailed(f"run {run.id} of workflow '{self.name}': {reason}{trace}\n{see}", run)
         return run
 
     def submit(self, /, **params: Any) -> Run:
