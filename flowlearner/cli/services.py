@@ -70,9 +70,9 @@ def _stay(settings: Settings, stops_it: bool) -> None:
     Raises:
         ServerError: the server has ended meanwhile.
     """
-    say("Press Ctrl-C to stop." if stops_it else "It ran before, and goes on after Ctrl-C.")
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        say("Press Ctrl-C to stop." if stops_it else "It ran before, and goes on after Ctrl-C.")
         while get_server(settings).state != "stopped":
             time.sleep(WATCH_PERIOD_S)
     except KeyboardInterrupt:
