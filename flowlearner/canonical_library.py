@@ -29,6 +29,10 @@ def encode_numpy(value: Any, out: Writer) -> bool:
         out.put("dtype", str(value.descr if value.names else value.str))
     elif isinstance(value, np.ufunc):
         out.put("ufunc", value.__name__)
+    elif isinstance(value, np.random.RandomState):
+        # Its reduced form also holds what it was seeded from, which no later number depends on.
+        out.put("random-state")
+        out.put_value(value.get_state(legacy=False))
     else:
         return _encode_global(value, out) or _encode_state(value, out)
     return True

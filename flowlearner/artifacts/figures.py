@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flowlearner.artifacts.base import Codec, Encoded, Source
@@ -14,8 +15,12 @@ from flowlearner.errors import ArtifactError, InputError
 from flowlearner.spec import type_text
 
 _PNG = b"\x89PNG\r\n"
+_PNG_END = b"IEND\xaeB`\x82"
 _CHARTS = ("Chart", "LayerChart", "HConcatChart", "VConcatChart", "ConcatChart", "RepeatChart", "FacetChart")
 _COUNTED = re.compile(r"\b(?:param|view|selector|interval|concat)_\d+\b")
+# Where a specification refers to a parameter or a view, and where it holds what the user's rows say.
+_REFERRING = frozenset(("name", "param", "views", "expr", "signal", "filter", "calculate", "test"))
+_DATA = frozenset(("data", "datasets", "values"))
 
 
 class FigureCodec(Codec):
@@ -58,12 +63,16 @@ class FigureCodec(Codec):
         import numpy as np
         from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+        before = figure.canvas
         canvas: Any = FigureCanvasAgg(figure)
-        canvas.draw()
-        pixels = np.asarray(canvas.buffer_rgba())
-        file = io.BytesIO()
-        # Without the version of matplotlib, which is no part of the picture.
-        canvas.print_png(file, metadata={"Software": None})
+        try:
+            canvas.draw()
+            pixels = np.asarray(canvas.buffer_rgba())
+            file = io.BytesIO()
+            # Without the version of matplotlib, which is no part of the picture.
+            canvas.print_png(file, metadata={"Software": None})
+        finally:
+            figure.set_canvas(before)
         height, width = pixels.shape[:2]
         preview = {"kind": "figure", "format": "png", "width": width, "height": height}
         hash_ = digest_parts(self.name, digest(pixels))
@@ -78,14 +87,37 @@ def _is_picture(cls: type) -> bool:
     return any(b.__module__ == "matplotlib.figure" and b.__name__ == "Figure" for b in cls.__mro__)
 
 
-def _renumber(spec: Any) -> Any:
+def _renumber(spec: dict[str, Any]) -> Any:
     """Count the names that Altair gives from 1 on in each chart: it counts through the whole process."""
-    text = json.dumps(spec)
-    numbers: dict[str, str] = {}
-    for name in _COUNTED.findall(text):
+    names: dict[str, str] = {}
+    for name in _list_counted(spec):
         kind = name.rpartition("_")[0]
-        numbers.setdefault(name, f"{kind}_{1 + sum(n.startswith(kind + '_') for n in numbers)}")
-    return json.loads(_COUNTED.sub(lambda m: numbers[m[0]], text))
+        names.setdefault(name, f"{kind}_{1 + sum(n.startswith(f'{kind}_') for n in names)}")
+    return _rename(spec, names) if names else spec
+
+
+def _list_counted(node: Any) -> Iterator[str]:
+    """Yield the names of parameters and views that Altair chose, in their order."""
+    if isinstance(node, list):
+        for item in node:
+            yield from _list_counted(item)
+    elif isinstance(node, dict):
+        name = node.get("name")
+        if isinstance(name, str) and _COUNTED.fullmatch(name):
+            yield name
+        for key, item in node.items():
+            if key not in _DATA:
+                yield from _list_counted(item)
+
+
+def _rename(node: Any, names: Mapping[str, str], key: str = "") -> Any:
+    if isinstance(node, str) and key in _REFERRING:
+        return _COUNTED.sub(lambda m: names.get(m[0], m[0]), node)
+    if isinstance(node, list):
+        return [_rename(item, names, key) for item in node]
+    if isinstance(node, dict):
+        return {k: v if k in _DATA else _rename(v, names, k) for k, v in node.items()}
+    return node
 
 
 def _decode_chart(data: bytes, type_name: str) -> Any:
@@ -104,6 +136,8 @@ def _decode_picture(data: bytes) -> Any:
     from matplotlib.figure import Figure
     from matplotlib.image import imread
 
+    if not data.endswith(_PNG_END):
+        raise ArtifactError("the bytes are not a picture: they are cut short")
     try:
         pixels = imread(io.BytesIO(data), format="png")
     except Exception as error:  # noqa: BLE001 - damaged bytes may raise anything

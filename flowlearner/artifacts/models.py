@@ -7,6 +7,8 @@ import struct
 import sys
 from typing import Any
 
+import blake3
+
 from flowlearner.artifacts.base import Codec, Encoded, Source
 from flowlearner.artifacts.files import encode_bytes
 from flowlearner.artifacts.structures import from_tree, to_tree
@@ -52,10 +54,13 @@ def _is_xgboost(cls: type) -> bool:
 
 
 def _public_name(cls: type) -> str:
-    """Return "xgboost.XGBClassifier" for a class that its package shows at the top, else its full name."""
-    top = cls.__module__.partition(".")[0]
-    if top in _LIBRARIES and getattr(sys.modules.get(top), cls.__name__, None) is cls:
-        return f"{top}.{cls.__name__}"
+    """Return the name by which people import a class, such as "sklearn.linear_model.Ridge"."""
+    parts = cls.__module__.split(".")
+    if parts[0] in _LIBRARIES:
+        for count in range(1, len(parts)):
+            module = ".".join(parts[:count])
+            if getattr(sys.modules.get(module), cls.__name__, None) is cls:
+                return f"{module}.{cls.__name__}"
     return f"{cls.__module__}.{cls.__qualname__}"
 
 
@@ -89,8 +94,10 @@ def _encode_xgboost(model: Any) -> bytes:
     tree, parts = to_tree(state, "the model")
     if parts:
         raise InputError(f"the model holds a value that is not plain: {', '.join(p.type for p in parts)}")
-    header = json.dumps({**names, "fitted": booster is not None, "state": tree}).encode()
     body = b"" if booster is None else bytes(booster.save_raw("ubj"))
+    # xgboost crashes on damaged bytes, so it never sees any.
+    checks = {"fitted": booster is not None, "checksum": blake3.blake3(body).hexdigest()}
+    header = json.dumps({**names, **checks, "state": tree}).encode()
     return _MAGIC + struct.pack("<Q", len(header)) + header + body
 
 
@@ -103,7 +110,10 @@ def _decode_xgboost(data: bytes) -> Any:
         header = json.loads(data[begin : begin + size])
         module, name, fitted = header["module"], header["class"], header["fitted"]
         state = from_tree(header["state"], dict[str, Any])
-        booster = xgboost.Booster(model_file=bytearray(data[begin + size :])) if fitted else None
+        body = data[begin + size :]
+        if blake3.blake3(body).hexdigest() != header["checksum"]:
+            raise ArtifactError("the bytes are not a model of xgboost: they are damaged")
+        booster = xgboost.Booster(model_file=bytearray(body)) if fitted else None
     except ArtifactError:
         raise
     except (ValueError, KeyError, TypeError, struct.error, xgboost.core.XGBoostError) as error:
@@ -181,23 +191,35 @@ def _list_refused(data: bytes) -> list[str]:
     return [n for n in skops.io.get_untrusted_types(data=data) if not _is_trusted(n)]
 
 
+# Beside skops' own list: classes without side effects, and functions that estimators take as parameters.
+_TRUSTED_CLASSES = ("sklearn.", "scipy.sparse.", "scipy.interpolate.", "scipy.spatial.", "scipy.stats.")
+_TRUSTED_NAMES = frozenset(
+    (
+        *("numpy.dtype", "xgboost.core.Booster"),
+        *(f"numpy.{name}" for name in ("mean", "median", "max", "min", "sum", "std", "var", "asarray")),
+        "scipy._lib.array_api_compat.numpy._aliases.asarray",
+    )
+)
+
+
 def _is_trusted(name: str) -> bool:
     """Tell whether a class or function that stored bytes name may be used.
 
-    Classes of the libraries themselves, and estimators that are loaded already, as a run's own modules are.
+    Classes and functions of the libraries themselves, as far as they only compute; and estimators that are
+    loaded already, as those of a run's own modules are.
     """
     import sklearn.base
 
+    if name in _TRUSTED_NAMES:
+        return True
     module, _, attribute = name.rpartition(".")
     found = getattr(sys.modules.get(module), attribute, None)
-    if found is None and module.partition(".")[0] in _LIBRARIES:
+    if found is None and name.startswith((*_TRUSTED_CLASSES, "xgboost.")):
         found = _import_own(module, attribute)
-    if getattr(found, "__module__", None) is None:
-        return False
-    home = f"{found.__module__}."
+    home = f"{getattr(found, '__module__', None)}."
     if isinstance(found, type):
-        return issubclass(found, sklearn.base.BaseEstimator) or home.startswith(("sklearn.", "xgboost."))
-    return home.startswith("sklearn.") and callable(found)
+        return issubclass(found, sklearn.base.BaseEstimator) or home.startswith(_TRUSTED_CLASSES)
+    return callable(found) and home.startswith("sklearn.")
 
 
 def _import_own(module: str, attribute: str) -> Any:
