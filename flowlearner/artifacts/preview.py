@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as t
@@ -13,7 +14,7 @@ HEAD_ROWS = 20
 MAX_COLUMNS = 200
 MAX_CHARS = 100
 # Statistics that need all values at once (quantiles, distinct values) look at so many rows, evenly spread.
-SAMPLE_ROWS = 100_000
+SAMPLE_ROWS = 50_000
 MAX_DISTINCT = 1000
 BINS = 20
 TOP_VALUES = 10
@@ -23,10 +24,16 @@ QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 def describe_table(table: pa.Table) -> dict[str, Any]:
     """Return the preview of a table: JSON values only."""
     shown = table.slice(0, HEAD_ROWS)
-    columns = [_describe_column(f, table.column(i)) for i, f in enumerate(table.schema) if i < MAX_COLUMNS]
+    sample = _sample(table)
+    columns = [
+        _describe_column(field, table.column(i), sample.column(i))
+        for i, field in enumerate(table.schema)
+        if i < MAX_COLUMNS
+    ]
     return {
         "kind": "table",
         "rows": table.num_rows,
+        "sample_rows": sample.num_rows,
         "columns": columns,
         "column_count": table.num_columns,
         "head": [
@@ -47,7 +54,7 @@ def to_json(value: Any) -> Any:
     return text if len(text) <= MAX_CHARS else text[: MAX_CHARS - 1] + "…"
 
 
-def _describe_column(field: pa.Field, column: pa.ChunkedArray) -> dict[str, Any]:
+def _describe_column(field: pa.Field, column: pa.ChunkedArray, sample: pa.ChunkedArray) -> dict[str, Any]:
     found: dict[str, Any] = {
         "name": field.name,
         "type": str(_plain_type(field.type)),
@@ -56,14 +63,15 @@ def _describe_column(field: pa.Field, column: pa.ChunkedArray) -> dict[str, Any]
     kind = field.type
     if t.is_dictionary(kind):
         kind = kind.value_type
-        column = _sample(column).cast(kind) if t.is_string(kind) or t.is_large_string(kind) else column
+        sample = sample.cast(kind)
+        column = column if t.is_string(kind) or t.is_large_string(kind) else column.cast(kind)
     try:
         if t.is_integer(kind) or t.is_floating(kind) or t.is_decimal(kind):
-            found |= _describe_numbers(column)
+            found |= _describe_numbers(column, sample)
         elif t.is_temporal(kind):
             found |= {k: to_json(v) for k, v in pc.min_max(column).as_py().items()}
         if not t.is_floating(kind):
-            found |= _describe_values(column)
+            found |= _describe_values(sample)
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
         # A type for which Arrow has no such function: name, type and nulls are all there is to show.
         pass
@@ -74,16 +82,14 @@ def _plain_type(kind: pa.DataType) -> pa.DataType:
     return pa.string() if t.is_large_string(kind) else kind
 
 
-def _sample(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return at most SAMPLE_ROWS values, evenly spread."""
-    step = -(-len(column) // SAMPLE_ROWS)
-    return column if step <= 1 else column.take(pa.array(range(0, len(column), step), pa.int64()))
+def _sample(table: pa.Table) -> pa.Table:
+    """Return at most SAMPLE_ROWS rows, evenly spread."""
+    step = -(-table.num_rows // SAMPLE_ROWS)
+    return table if step <= 1 else table.take(pa.array(np.arange(0, table.num_rows, step)))
 
 
-def _describe_numbers(column: pa.ChunkedArray) -> dict[str, Any]:
-    import numpy as np
-
-    values = _sample(column).drop_null().cast(pa.float64(), safe=False).to_numpy()
+def _describe_numbers(column: pa.ChunkedArray, sample: pa.ChunkedArray) -> dict[str, Any]:
+    values = sample.drop_null().cast(pa.float64(), safe=False).to_numpy()
     finite = values[np.isfinite(values)]
     found: dict[str, Any] = {}
     if len(column) > column.null_count:
@@ -106,10 +112,9 @@ def _plain_number(value: Any) -> Any:
     return value if value is None or isinstance(value, (int, float)) else float(value)
 
 
-def _describe_values(column: pa.ChunkedArray) -> dict[str, Any]:
+def _describe_values(sample: pa.ChunkedArray) -> dict[str, Any]:
     """Return how many distinct values there are (None above the cap), and the commonest."""
-    sample = _sample(column)
-    counts = pc.value_counts(sample.combine_chunks() if isinstance(sample, pa.ChunkedArray) else sample)
+    counts = pc.value_counts(sample)
     distinct = len(counts)
     if distinct > MAX_DISTINCT:
         return {"distinct": None}
