@@ -50,7 +50,8 @@ def register_codec(codec: Codec) -> Codec:
         DefinitionError: its name is not like "thing/1", or belongs to a built-in codec.
     """
     name = str(getattr(codec, "name", ""))
-    if not callable(getattr(codec, "decode", None)) or not name.partition("/")[2].isdigit():
+    given: Any = codec
+    if not isinstance(given, Codec) or not name.partition("/")[2].isdigit():
         raise DefinitionError(
             "register_codec takes an object of a subclass of Codec, with a name like 'thing/1'; "
             f"found {codec!r}"
