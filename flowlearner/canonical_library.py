@@ -124,7 +124,8 @@ def _encode_state(value: Any, out: Writer) -> bool:
     cls = type(value)
     out.put("object", class_name(cls))
     if hasattr(value, "get_params") and hasattr(value, "__dict__"):
-        out.put_value(dict(vars(value)))
+        # Text vectorizers keep the id of an object in memory, which another process has elsewhere.
+        out.put_value({k: v for k, v in vars(value).items() if k != "_stop_words_id"})
         return True
     try:
         reduced = value.__reduce_ex__(4)
