@@ -44,8 +44,12 @@ from tests.artifacts.shapes import AddOne
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:
-    """Threads that wait for each other, on a machine that does other things too, take minutes."""
-    with threadpool_limits(1):
+    """One thread, in child processes too: sums of floats depend on how many threads share them.
+
+    Threads that wait for each other, on a machine that does other things too, also take minutes.
+    """
+    with threadpool_limits(1), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
         yield
 
 
