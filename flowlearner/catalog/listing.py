@@ -109,29 +109,10 @@ class Listing(Reading):
                 found.update({row["id"]: row for row in rows})
             return self._to_runs(connection, [found[i] for i in ids])
 
-    def count_runs(
-        self,
-        *,
-        query: str | None = None,
-        workflow: str | None = None,
-        experiment: str | None = None,
-        owner: str | None = None,
-        status: Status | str | Sequence[Status | str] | None = None,
-        tags: Mapping[str, str] | None = None,
-        parent_id: str | None = None,
-        sweep_id: str | None = None,
-        include_trials: bool = False,
-        include_deleted: bool = False,
-        deleted_only: bool = False,
-        crashed: Collection[str] = (),
-    ) -> int:
-        """Return how many runs `list_runs` would give without a limit."""
-        wanted = Filter(
-            query, workflow, experiment, owner, status, tags, parent_id, sweep_id,
-            include_trials, include_deleted, deleted_only, crashed,
-        )  # fmt: skip
+    def count_runs(self, *, query: str | None = None, **filters: Any) -> int:
+        """Return how many runs `list_runs` would give without a limit; `filters` are those of `list_runs`."""
         with self.database.read() as connection:
-            where = self._conditions(connection, wanted)
+            where = self._conditions(connection, Filter(query, **filters))
             return connection.scalar(select(func.count()).select_from(t.RUN).where(*where)) or 0
 
     def list_run_ids(self, *, query: str | None = None, **filters: Any) -> list[str]:

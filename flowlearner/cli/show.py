@@ -172,13 +172,13 @@ def print_outputs(console: Console, run: Run, artifacts: Mapping[str, Artifact])
     """Print outputs and metrics; an output that is a metric stands among the metrics."""
     plain = {n: o for n, o in run.record.outputs.items() if n not in run.metrics}
     if plain:
-        _print_heading(console, "Outputs")
+        print_heading(console, "Outputs")
         table = _make_pairs(console)
         for name, output in plain.items():
             table.add_row(Text(clean_line(name)), describe_output(output, artifacts.get(output.hash)))
         console.print(Padding(table, (0, 0, 0, 2), expand=False))
     if run.metrics:
-        _print_heading(console, "Metrics")
+        print_heading(console, "Metrics")
         table = _make_pairs(console)
         numbers = align_numbers([show_number(v) for v in run.metrics.values()])
         for name, number in zip(run.metrics, numbers, strict=True):
@@ -193,7 +193,7 @@ def _make_pairs(console: Console) -> Table:
     return table
 
 
-def _print_heading(console: Console, title: str) -> None:
+def print_heading(console: Console, title: str) -> None:
     console.print()
     console.print(Text(title, style="bold"))
 
@@ -270,22 +270,22 @@ def print_run(console: Console, run: Run, artifacts: Mapping[str, Artifact]) -> 
         ("Prefect", _describe_prefect(run)),
         ("Deleted", show_time(record.deleted_at)),
     ]
-    _print_facts(console, facts)
+    print_facts(console, facts)
     if run.params:
-        _print_heading(console, "Params")
+        print_heading(console, "Params")
         table = _make_pairs(console)
         for name, value in run.params.items():
             table.add_row(Text(clean_line(name)), Text(show_value(value, 200)))
         console.print(Padding(table, (0, 0, 0, 2), expand=False))
     if run.nodes:
-        _print_heading(console, "Nodes")
+        print_heading(console, "Nodes")
         _print_nodes(console, run.nodes)
     print_outputs(console, run, artifacts)
     if run.error is not None:
         print_error(console, run.error)
 
 
-def _print_facts(console: Console, facts: Sequence[tuple[str, str]]) -> None:
+def print_facts(console: Console, facts: Sequence[tuple[str, str]]) -> None:
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
@@ -293,10 +293,6 @@ def _print_facts(console: Console, facts: Sequence[tuple[str, str]]) -> None:
         if value:
             table.add_row(Text(name), Text(value))
     console.print(table)
-
-
-print_facts = _print_facts
-print_heading = _print_heading
 
 
 def _describe_code(run: Run) -> str:
