@@ -13,12 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as t
 
-from flowlearner.canonical import Writer
+from flowlearner.canonical import Writer, digest_buffers
 from flowlearner.canonical_library import has_nan
 from flowlearner.errors import InputError, UnstableValueError
 
 KIND = b"flowlearner-table/1\n"
-_BLOCK = 1 << 20
+_BLOCK = 1 << 18
 # What pandas makes of an Arrow type without further word; only other dtypes are part of the content.
 _PLAIN_DTYPES = {
     "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64",
@@ -91,7 +91,7 @@ def table_digest(table: pa.Table) -> str:
     of the bits of NaNs. Of a categorical column the categories count, in their order. Nothing of the size of
     the table is copied, at most a column at a time.
     """
-    hasher = blake3.blake3(max_threads=blake3.blake3.AUTO)
+    hasher = blake3.blake3()
     hasher.update(KIND)
     hasher.update(struct.pack("<QQ", table.num_rows, table.num_columns))
     _update_text_part(hasher, json.dumps(_pandas_extra(table), sort_keys=True))
@@ -240,19 +240,32 @@ def _update_dictionary(hasher: blake3.blake3, column: pa.ChunkedArray) -> None:
 
 
 def _chunks(column: pa.ChunkedArray) -> Iterator[pa.Array]:
-    """Yield pieces of a column, small enough that a changed copy of one costs little."""
+    """Yield pieces of a column, small enough to stay in the processor's cache while looked at twice."""
     for chunk in column.chunks:
         for start in range(0, len(chunk), _BLOCK):
             yield chunk.slice(start, _BLOCK)
 
 
+def _update_data(hasher: blake3.blake3, pieces: Iterator[Any], size_bytes: int) -> None:
+    """Add the bytes of many values by a digest of their own.
+
+    blake3 hashes whole trees of 1 KiB pieces at a time, at twice the speed where they begin at the start.
+    """
+    hasher.update(digest_buffers(pieces, size_bytes))
+
+
 def _update_fixed(hasher: blake3.blake3, column: pa.ChunkedArray) -> None:
     width = column.type.bit_width // 8
+    _update_data(hasher, _plain_pieces(column, width), len(column) * width)
+
+
+def _plain_pieces(column: pa.ChunkedArray, width: int) -> Iterator[Any]:
+    """Yield the bytes of values of one width: nulls are zeros, every NaN has the same bits."""
     floats = np.dtype(f"<f{width}") if t.is_floating(column.type) else None
     for chunk in _chunks(column):
         data = memoryview(chunk.buffers()[1])[chunk.offset * width : (chunk.offset + len(chunk)) * width]
         if not chunk.null_count and floats is None:
-            hasher.update(data)
+            yield data
             continue
         values = np.frombuffer(data, floats or np.uint8)
         if floats is not None and has_nan(values):
@@ -262,29 +275,44 @@ def _update_fixed(hasher: blake3.blake3, column: pa.ChunkedArray) -> None:
             cells = values.view(np.uint8).reshape(len(chunk), width).copy()
             cells[~valid] = 0
             values = cells
-        hasher.update(values.reshape(-1).view(np.uint8).data)
+        yield values.reshape(-1).view(np.uint8).data
 
 
 def _update_bits(hasher: blake3.blake3, column: pa.ChunkedArray) -> None:
+    _update_data(hasher, _bit_pieces(column), len(column))
+
+
+def _bit_pieces(column: pa.ChunkedArray) -> Iterator[Any]:
     for chunk in _chunks(column):
         data = pc.cast(chunk, pa.uint8())
-        hasher.update(memoryview(data.buffers()[1])[data.offset : data.offset + len(data)])
+        yield memoryview(data.buffers()[1])[data.offset : data.offset + len(data)]
 
 
 def _update_text(hasher: blake3.blake3, column: pa.ChunkedArray) -> None:
+    """Add the lengths of texts, then their bytes, which without the lengths could be cut elsewhere."""
+    _update_data(hasher, _length_pieces(column), len(column) * 8)
+    _update_data(hasher, _text_pieces(column), column.nbytes)
+
+
+def _length_pieces(column: pa.ChunkedArray) -> Iterator[Any]:
     for chunk in _chunks(column):
         lengths = pc.fill_null(pc.binary_length(chunk), 0).cast(pa.int64())
-        _update_fixed(hasher, pa.chunked_array([lengths]))
+        yield memoryview(lengths.buffers()[1])[lengths.offset * 8 : (lengths.offset + len(lengths)) * 8]
+
+
+def _text_pieces(column: pa.ChunkedArray) -> Iterator[Any]:
     for chunk in _chunks(column):
-        wide = t.is_large_string(chunk.type) or t.is_large_binary(chunk.type)
-        offsets = np.frombuffer(chunk.buffers()[1], np.int64 if wide else np.int32)
-        begin, end = offsets[chunk.offset], offsets[chunk.offset + len(chunk)]
+        begin, end = _text_bounds(chunk)
         if chunk.null_count and end - begin != (pc.sum(pc.binary_length(chunk)).as_py() or 0):
             # Something lies under the nulls.
-            chunk = chunk.drop_null()
-            chunk = pa.concat_arrays([chunk])
-            offsets = np.frombuffer(chunk.buffers()[1], np.int64 if wide else np.int32)
-            begin, end = offsets[chunk.offset], offsets[chunk.offset + len(chunk)]
+            chunk = pa.concat_arrays([chunk.drop_null()])
+            begin, end = _text_bounds(chunk)
         data = chunk.buffers()[2]
         if data is not None and end > begin:
-            hasher.update(memoryview(data)[begin:end])
+            yield memoryview(data)[begin:end]
+
+
+def _text_bounds(chunk: pa.Array) -> tuple[int, int]:
+    wide = t.is_large_string(chunk.type) or t.is_large_binary(chunk.type)
+    offsets = np.frombuffer(chunk.buffers()[1], np.int64 if wide else np.int32)
+    return int(offsets[chunk.offset]), int(offsets[chunk.offset + len(chunk)])
