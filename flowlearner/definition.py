@@ -13,8 +13,9 @@ from flowlearner.fingerprint import Fingerprint, compute_fingerprint
 from flowlearner.graph import Binding, Graph, iter_refs
 from flowlearner.interface import MISSING, Interface, Param, make_interface
 from flowlearner.operation import active_tracer
+from flowlearner.places import location_of
 from flowlearner.spec import Mismatch, conform, type_text
-from flowlearner.tracing import Tracer, location_of
+from flowlearner.tracing import Tracer
 
 
 class CompileWarning(UserWarning):

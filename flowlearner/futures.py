@@ -6,15 +6,21 @@ import dis
 import re
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import is_dataclass
 from functools import cache
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Protocol, get_origin
 
-from flowlearner.errors import shorten, suggest
+from flowlearner.errors import UsageError, shorten, suggest
 from flowlearner.graph import Binding, Literal, NodeRef, ParamRef
 from flowlearner.spec import TypeSpec, make_spec
 
 ANY = make_spec(Any)
+NO_VALUE = "there is no value while the workflow compiles"
+FOREIGN = (
+    "a future of another compilation and has no value. Keep no futures outside of the workflow's body; "
+    "call the operator again where its output is needed."
+)
 # A loop makes train, train_2, train_3, ...: to the reader of a mistake they are one.
 _NUMBER = re.compile(r"_\d+\b")
 
@@ -22,10 +28,19 @@ _NUMBER = re.compile(r"_\d+\b")
 class Journal(Protocol):
     """Where futures note that they were misused."""
 
-    def problem(self, message: str, *, kind: str, node: str | None = None) -> None: ...
+    @property
+    def is_active(self) -> bool:
+        """Tell whether this compilation still goes on."""
 
-    def is_first(self, what: str) -> bool:
-        """Tell whether `what` happens for the first time at this line of the user's code."""
+    def problem(
+        self, message: str, *, kind: str, node: str | None = None, location: str | None = None
+    ) -> None: ...
+
+    def is_first(self, what: str, location: str | None = None) -> bool:
+        """Tell whether `what` happens for the first time at a line, or at this one of the user's code."""
+
+    def find_library(self) -> str | None:
+        """Return the name of the library whose code uses a future, or None where the user's own does."""
 
 
 class Future:
@@ -49,99 +64,130 @@ class Future:
     def __hash__(self) -> int:
         return id(self)
 
-    def _misuse(self, action: str) -> bool:
-        """Note a mistake. True at its first time on this line, so that a loop on it ends with the second."""
-        is_first = self._journal.is_first(f"{_NUMBER.sub('', self._label)} is {action}")
-        if is_first:
-            self._report(
-                f"{self._label} is {action}, but it is a future: there is no value while the workflow "
-                f"compiles. {self._cure()}",
-                "future-as-value",
-            )
-        return is_first
+    def note_misuse(self, action: str, location: str | None = None) -> Future:
+        """Note a mistake; return what it would have given.
 
-    def _report(self, message: str, kind: str) -> None:
+        Args:
+            action: what is done with the future.
+            location: "file:line"; None for the line that is running.
+        """
+        what = f"is {action}, but it is a future: {NO_VALUE}. {self._cure()}"
+        self._note(what, "future-as-value", location)
+        return UnknownFuture(self._journal, Literal(None), ANY, self._label)
+
+    def _note(self, what: str, kind: str, location: str | None = None) -> None:
+        """Note a mistake, once on each line: what is done with the future after it there follows from it."""
+        if not self._journal.is_active:
+            raise UsageError(f"{self._label} is {FOREIGN}")
+        if self._journal.is_first(self._name, location):
+            library = None if location else self._journal.find_library()
+            if library:
+                used = f"is used as a value by '{library}'"
+                what, kind = f"{used}, but it is a future: {NO_VALUE}. {self._cure()}", "future-as-value"
+            self._report(f"{self._label} {what}", kind, location)
+
+    @property
+    def _name(self) -> str:
+        return _NUMBER.sub("", self._label)
+
+    def _report(self, message: str, kind: str, location: str | None) -> None:
         node = self._binding.node if isinstance(self._binding, NodeRef) else None
-        self._journal.problem(message, kind=kind, node=node)
-
-    def _unknown(self, label: str) -> Future:
-        return UnknownFuture(self._journal, Literal(None), ANY, label)
+        self._journal.problem(message, kind=kind, node=node, location=location)
 
     def _cure(self) -> str:
-        if isinstance(self._binding, ParamRef):
+        is_plain = not self._type.is_table and self._type.kind in (None, "metric", "seed")
+        if isinstance(self._binding, ParamRef) and is_plain:
             return (
                 f"Annotate the parameter as Static[{self._type}] to have its value here, "
                 "or move this into an operator."
             )
-        return "Move this into an operator, which receives the value."
+        parts = ""
+        if isinstance(self._binding, NodeRef) and _has_parts(self._type.base):
+            parts = " To have its parts here, let the operator return a NamedTuple: each field is an output."
+        return f"Move this into an operator, which receives the value.{parts}"
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") and name.endswith("__"):
             raise AttributeError(name)
         if self._type.is_any:
-            self._misuse(f"read for its attribute '{name}'")
-        else:
-            self._report(
-                f"{self._label} has no output '{name}': it is a single {self._type}. "
-                "Read attributes of a value inside an operator.",
-                "unknown-attribute",
-            )
-        return self._unknown(f"{self._label}.{name}")
+            return self.note_misuse(f"read for its attribute '{name}'")
+        cure = (
+            self._cure() if _has_parts(self._type.base) else "Read attributes of a value inside an operator."
+        )
+        self._note(f"has no output '{name}': it is a single {self._type}. {cure}", "unknown-attribute")
+        return UnknownFuture(self._journal, Literal(None), ANY, self._label)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in Future.__slots__:
             object.__setattr__(self, name, value)
         else:
-            self._misuse(f"changed at its attribute '{name}'")
+            self.note_misuse(f"changed at its attribute '{name}'")
+
+    def _is_first_condition(self) -> bool:
+        """True at its first time on this line, so that a loop on it ends with the second."""
+        return self._journal.is_first(f"{self._name} as a condition")
 
     def __bool__(self) -> bool:
-        return self._misuse("used as a condition")
+        self.note_misuse("used as a condition")
+        return self._is_first_condition()
 
     def __iter__(self) -> Iterator[Any]:
-        self._misuse("iterated over or unpacked")
-        return iter([self._unknown(f"an item of {self._label}")] * _count_targets(sys._getframe(1)))
+        item = self.note_misuse("iterated over or unpacked")
+        return iter([item] * _count_targets(sys._getframe(1)))
 
     def __len__(self) -> int:
-        self._misuse("asked for its length")
+        self.note_misuse("asked for its length")
         return 0
 
     def __contains__(self, item: object) -> bool:
-        return self._misuse("searched with 'in'")
+        self.note_misuse("searched with 'in'")
+        return self._is_first_condition()
 
     def __getitem__(self, key: Any) -> Any:
-        shown = repr(key) if isinstance(key, (str, int)) else "..."
-        self._misuse(f"indexed with [{shown}]")
-        return self._unknown(f"{self._label}[{shown}]")
+        return self.note_misuse(f"indexed with [{repr(key) if isinstance(key, (str, int)) else '...'}]")
 
     def __call__(self, *_: Any, **__: Any) -> Any:
-        self._misuse("called")
-        return self._unknown(f"{self._label}()")
+        return self.note_misuse("called")
 
     def __format__(self, spec: str) -> str:
-        self._misuse("put into text")
+        self.note_misuse("put into text")
         return repr(self)
 
     def __str__(self) -> str:
-        self._misuse("turned into text")
+        self.note_misuse("turned into text")
         return repr(self)
 
     def __int__(self) -> int:
-        self._misuse("turned into an int")
+        self.note_misuse("turned into an int")
         return 0
 
     def __float__(self) -> float:
-        self._misuse("turned into a float")
+        self.note_misuse("turned into a float")
         return 0.0
 
     def __index__(self) -> int:
-        self._misuse("used as an index")
-        return 0
+        self.note_misuse("used as an index or a count")
+        return -1  # 0 would be an open file to `open`
 
-    def __eq__(self, other: object) -> bool:
-        return self._misuse("compared")
+    def __fspath__(self) -> str:
+        self.note_misuse("used as a path")
+        return ""
 
-    def __ne__(self, other: object) -> bool:
-        return self._misuse("compared")
+    def __eq__(self, other: object) -> Any:
+        return self.note_misuse("compared")
+
+    def __ne__(self, other: object) -> Any:
+        return self.note_misuse("compared")
+
+    def __copy__(self) -> Future:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Future:
+        return self
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        self.note_misuse("pickled")
+        return object, ()
 
 
 class UnknownFuture(Future):
@@ -149,25 +195,20 @@ class UnknownFuture(Future):
 
     __slots__ = ()
 
-    def _report(self, message: str, kind: str) -> None:
-        del message, kind
+    def _report(self, message: str, kind: str, location: str | None) -> None:
+        del message, kind, location
 
 
 def _forbid(action: str) -> Callable[..., Any]:
     def method(self: Future, *_: Any) -> Any:
-        self._misuse(action)
-        return self._unknown(f"({self._label})")
+        return self.note_misuse(action)
 
     return method
 
 
-def _forbid_comparison(self: Future, other: object) -> bool:  # noqa: ARG001
-    return self._misuse("compared")
-
-
 _ARITHMETIC = "add sub mul truediv floordiv mod divmod pow matmul and or xor lshift rshift"
 for _name in ("lt", "le", "gt", "ge"):
-    setattr(Future, f"__{_name}__", _forbid_comparison)
+    setattr(Future, f"__{_name}__", _forbid("compared"))
 for _name in _ARITHMETIC.split():
     setattr(Future, f"__{_name}__", _forbid("used in arithmetic"))
     setattr(Future, f"__r{_name}__", _forbid("used in arithmetic"))
@@ -179,11 +220,21 @@ for _name in ("enter", "exit"):
     setattr(Future, f"__{_name}__", _forbid("used in a 'with' statement"))
 
 
-def _count_targets(frame: FrameType) -> int:
-    """Return into how many names the frame's current instruction unpacks; 1 where it is a loop or a call."""
+_UNPACKINGS = ("UNPACK_SEQUENCE", "UNPACK_EX")
+
+
+def _count_targets(frame: FrameType, otherwise: int = 1, unpackings: tuple[str, ...] = _UNPACKINGS) -> int:
+    """Return into how many names the frame's current instruction unpacks; `otherwise` where it does not."""
     code = frame.f_code.co_code
-    is_unpacking = dis.opname[code[frame.f_lasti]] in ("UNPACK_SEQUENCE", "UNPACK_EX")
-    return code[frame.f_lasti + 1] if is_unpacking else 1
+    return code[frame.f_lasti + 1] if dis.opname[code[frame.f_lasti]] in unpackings else otherwise
+
+
+def _has_parts(base: Any) -> bool:
+    """Tell whether values of a type are made of parts that a NamedTuple could hold as outputs."""
+    cls = get_origin(base) or base
+    return isinstance(cls, type) and (
+        issubclass(cls, (tuple, dict)) or is_dataclass(cls) or hasattr(cls, "model_fields")
+    )
 
 
 class Outputs:
@@ -196,13 +247,49 @@ class Outputs:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        self._journal.problem(
-            f"{self._label} has no output '{name}'; it gives {shorten(self._fields)}."
-            f"{suggest(name, self._fields) or ' Choose one of them.'}",
-            kind="unknown-output",
-            node=self._label.strip("'"),
-        )
-        return UnknownFuture(self._journal, Literal(None), ANY, f"{self._label}.{name}")
+        nearest = suggest(name, self._fields) or " Choose one of them."
+        return self._report(f"has no output '{name}'; it gives {shorten(self._fields)}.{nearest}")
+
+    def __getitem__(self, key: Any) -> Any:
+        values = _values(self)
+        if isinstance(key, slice) or (isinstance(key, int) and -len(values) <= key < len(values)):
+            return values[key]
+        nearest = suggest(str(key), self._fields)
+        example = f"Write .{self._fields[0]} behind the call, for example."
+        shown = repr(key) if isinstance(key, (str, int)) else "..."
+        return self._report(f"has no output [{shown}]; it gives {shorten(self._fields)}.{nearest} {example}")
+
+    def __iter__(self) -> Iterator[Any]:
+        values: tuple[Future, ...] = _values(self)
+        count = _count_targets(sys._getframe(1), len(values), ("UNPACK_SEQUENCE",))
+        if count != len(values):
+            unknown = self._report(
+                f"gives {len(values)} outputs ({shorten(self._fields)}) but is unpacked into {count} names. "
+                "Give each output a name."
+            )
+            values = (*values, *[unknown] * count)[:count]
+        return iter(values)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return self
+
+    def _replace(self, **changes: Any) -> Any:
+        return declared_class(self)(**{**dict(zip(self._fields, _values(self), strict=True)), **changes})
+
+    def _report(self, what: str) -> Future:
+        if not self._journal.is_active:
+            raise UsageError(f"{self._label} is {FOREIGN}")
+        self._journal.problem(f"{self._label} {what}", kind="unknown-output", node=self._label.strip("'"))
+        return UnknownFuture(self._journal, Literal(None), ANY, self._label)
+
+
+def _values(outputs: Any) -> tuple[Any, ...]:
+    return tuple(tuple.__iter__(outputs))
+
+
+def declared_class(outputs: Any) -> Any:
+    """Return the NamedTuple class as declared, not the one that holds futures."""
+    return next(c for c in type(outputs).__mro__ if issubclass(c, tuple) and not issubclass(c, Outputs))
 
 
 def make_outputs(cls: Any, futures: dict[str, Future], journal: Journal, label: str) -> Any:
@@ -214,4 +301,4 @@ def make_outputs(cls: Any, futures: dict[str, Future], journal: Journal, label: 
 
 @cache
 def _outputs_class(cls: Any) -> Any:
-    return type(cls.__name__, (cls, Outputs), {})
+    return type(cls.__name__, (Outputs, cls), {})

@@ -7,20 +7,27 @@ from __future__ import annotations
 
 import os
 import re
-import sys
-import sysconfig
-import traceback
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from types import FrameType
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, is_dataclass, replace
 from typing import Any, Protocol
 
+from flowlearner.bodies import find_hidden_tests
 from flowlearner.errors import Problem, shorten, suggest
-from flowlearner.futures import ANY, Future, Outputs, UnknownFuture, make_outputs
+from flowlearner.futures import (
+    ANY,
+    FOREIGN,
+    NO_VALUE,
+    Future,
+    Outputs,
+    UnknownFuture,
+    declared_class,
+    make_outputs,
+)
 from flowlearner.graph import Binding, Collection, Literal, Node, NodeRef, ParamRef, RunSeed
 from flowlearner.interface import MISSING, Interface, Param
 from flowlearner.operation import Operator, active_tracer, split_map
+from flowlearner.places import find_library, find_location, find_raised, location_of
 from flowlearner.spec import (
     Mismatch,
     TypeSpec,
@@ -29,14 +36,13 @@ from flowlearner.spec import (
     explain_mismatch,
     is_namedtuple,
     list_item_specs,
+    qualified_name,
     takes_container,
     type_text,
 )
 
-_PACKAGE = str(Path(__file__).parent) + os.sep
-_LIBRARIES = tuple(
-    {sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-)
+# A loop on a future usually ends with its second round; one that does not is left by an exception.
+MISUSES_LIMIT = 1000
 
 
 class Inlinable(Protocol):
@@ -70,7 +76,8 @@ class Tracer:
     problems: list[Problem] = field(default_factory=list)
     # Each name so far, with the highest number behind it.
     _names: dict[str, int] = field(default_factory=dict)
-    _seen: set[tuple[str, str]] = field(default_factory=set)
+    # How often a future was misused in one way on one line.
+    _misuses: Counter[tuple[str, str]] = field(default_factory=Counter)
     _scope: list[tuple[str, Inlinable]] = field(default_factory=list)
 
     # What is called from outside: the compiler, operators, workflows and futures
@@ -91,19 +98,27 @@ class Tracer:
         self, message: str, *, kind: str, node: str | None = None, location: str | None = None
     ) -> None:
         node = node or (self._scope[-1][0] if self._scope else None)
-        found = Problem(message, self.workflow.name, node, location or self._find_location(), kind)
+        found = Problem(message, self.workflow.name, node, location or find_location(_BODY), kind)
         if found not in self.problems:
             self.problems.append(found)
 
-    def is_first(self, what: str) -> bool:
-        key = (what, self._find_location())
-        is_new = key not in self._seen
-        self._seen.add(key)
-        return is_new
+    @property
+    def is_active(self) -> bool:
+        return active_tracer.get() is self
+
+    def is_first(self, what: str, location: str | None = None) -> bool:
+        key = (what, location or find_location(_BODY))
+        self._misuses[key] += 1
+        if self._misuses[key] > MISUSES_LIMIT:
+            raise RuntimeError("a loop that waits for the value of a future does not end")
+        return self._misuses[key] == 1
+
+    def find_library(self) -> str | None:
+        return find_library(_BODY)
 
     def call(self, operator: Operator[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Add a node; return the futures of its outputs."""
-        place = _Place(self._make_name(operator.name), self._find_location())
+        place = _Place(self._make_name(operator.name), find_location(_BODY))
         given = self._match_arguments(operator.interface, args, kwargs, place)
         inputs: dict[str, Binding] = {}
         for param in operator.interface.params:
@@ -137,7 +152,7 @@ class Tracer:
     def inline(self, workflow: Inlinable, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Trace a workflow that is called inside this one; its nodes carry its name as a prefix."""
         name = self._make_name(workflow.name)
-        place = _Place(name, self._find_location())
+        place = _Place(name, find_location(_BODY))
         outer = [self.workflow, *(active for _, active in self._scope)]
         if any(active.fn is workflow.fn for active in outer):
             path = " calls ".join([*(w.name for w in outer), workflow.name])
@@ -180,6 +195,10 @@ class Tracer:
     def _trace_body(
         self, workflow: Inlinable, values: Mapping[str, Any], node: str | None
     ) -> dict[str, Binding]:
+        for test in find_hidden_tests(workflow.fn):
+            value = values[test.name]
+            if isinstance(value, Future):
+                value.note_misuse(test.action, f"{workflow.fn.__code__.co_filename}:{test.line}")
         try:
             returned = workflow.fn(**values)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a body may raise anything; it is one more problem
@@ -188,12 +207,16 @@ class Tracer:
         return self._read_outputs(workflow, returned, node)
 
     def _record_exception(self, workflow: Inlinable, error: BaseException, node: str | None) -> None:
-        location = _find_raised(error) or location_of(workflow.fn)
+        location = find_raised(error) or location_of(workflow.fn)
+        if any(p.location == location for p in self.problems):
+            return  # It follows from what is already listed of this line.
         wrong = _OUTPUT_ERROR.match(str(error)) if isinstance(error, TypeError) else None
         cls = workflow.interface.output_class
         if wrong and cls is not None and wrong["cls"] == cls.__name__:
             names = ", ".join(re.findall(r"'(\w+)'", wrong["what"]))
             verb = "returns" if wrong["what"].startswith("got") else "does not return"
+            if wrong["count"]:
+                verb, names = "returns", f"{int(wrong['count']) - 1} values"
             self.problem(
                 f"declares {shorten(cls._fields)} but {verb} {names}. Return what '{cls.__name__}' declares, "
                 "or change the declaration.",
@@ -203,9 +226,10 @@ class Tracer:
             )
             return
         cascade = " (it may follow from the problems above)" if self.problems else ""
+        raised = f"{type(error).__name__}: {_error_text(error)}{cascade}"
         self.problem(
-            f"its body raised {type(error).__name__}: {error}{cascade}. A workflow's body only composes "
-            "operators; work on values belongs into an operator.",
+            f"its body raised {raised}. A workflow's body only composes operators; work on values belongs "
+            "into an operator.",
             kind="body",
             node=node,
             location=location,
@@ -319,6 +343,8 @@ class Tracer:
             self.problem(f"{what}{reason}", kind=kind, node=place.node, location=place.location)
             return Literal(None)
 
+        if isinstance(value, Future) and value._journal is not self:
+            return report(f" gets {value._label}, {FOREIGN}", "foreign-future")
         if isinstance(value, UnknownFuture):
             return value._binding
         if isinstance(value, Future):
@@ -344,6 +370,12 @@ class Tracer:
             return Literal(value if isinstance(value, Operator) else os.fspath(value))
         if value is None and spec.kind == "seed":
             return RunSeed()
+        if inside := _find_hidden_future(value):
+            return report(
+                f" gets {_describe(value)} that is made of {inside}, a future: {NO_VALUE}. Make it in an "
+                "operator, which receives the values.",
+                "future-as-value",
+            )
         try:
             return Literal(conform(value, spec, what))
         except Mismatch as error:
@@ -356,8 +388,7 @@ class Tracer:
         base = param.type.base
         count = len(value)
         if is_namedtuple(type(value)) and (param.type.is_any or is_namedtuple(base)):
-            # The class as declared, not the one that holds futures.
-            make: Any = next(c for c in type(value).__mro__ if not issubclass(c, Outputs))
+            make: Any = declared_class(value)
             fits = param.type.is_any or base._fields == make._fields
             make = make if param.type.is_any else base
             specs = list_item_specs(base, make, count)
@@ -393,40 +424,18 @@ class Tracer:
         self._names.setdefault(name, 1)
         return name
 
-    def _find_location(self) -> str:
-        """Return "file:line" of the user's code that is being traced.
-
-        The innermost line outside of installed packages; where the workflow is itself installed, its own.
-        """
-        found = "?"
-        frame: FrameType | None = sys._getframe(1)
-        while frame is not None and frame.f_code is not _BODY:
-            filename = frame.f_code.co_filename
-            if not filename.startswith(_PACKAGE):
-                found = f"{filename}:{frame.f_lineno}"
-                if not filename.startswith(_LIBRARIES):
-                    break
-            frame = frame.f_back
-        return found
-
 
 _BODY = Tracer._trace_body.__code__
 _OUTPUT_ERROR = re.compile(
     r"^(?:.*\.)?(?P<cls>\w+)\.__new__\(\) "
-    r"(?P<what>got an unexpected keyword argument .*|missing \d+ required .*)$"
+    r"(?P<what>got an unexpected keyword argument .*|missing \d+ required .*"
+    r"|takes \d+ positional arguments? but (?P<count>\d+) were given)$"
 )
 
 
-def location_of(fn: Callable[..., Any]) -> str:
-    code = fn.__code__
-    return f"{code.co_filename}:{code.co_firstlineno}"
-
-
-def _find_raised(error: BaseException) -> str | None:
-    """Return "file:line" of the user's code that an exception passed last."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(_PACKAGE)]
-    own = [f for f in frames if not f.filename.startswith(_LIBRARIES)] or frames[:1]
-    return f"{own[-1].filename}:{own[-1].lineno}" if own else None
+def _error_text(error: BaseException) -> str:
+    """Return the text of an exception, without turning a future into text."""
+    return ", ".join(map(repr, error.args)) if _holds_future(error.args) else str(error)
 
 
 def _bind_default(param: Param) -> Binding:
@@ -512,3 +521,19 @@ def _holds_future(value: Any) -> bool:
     if isinstance(value, dict):
         return any(_holds_future(v) for v in value.values())
     return isinstance(value, (list, tuple, set, frozenset)) and any(_holds_future(v) for v in value)
+
+
+_FUTURE_TEXT = re.compile(r"<future (.*?): ")
+
+
+def _find_hidden_future(value: Any) -> str | None:
+    """Return the name of a future in a text, an object or a table that was made of it, or None."""
+    if isinstance(value, str):
+        found = _FUTURE_TEXT.search(value)
+        return found[1] if found else None
+    parts: Iterable[Any] = ()
+    if is_dataclass(value) or hasattr(type(value), "model_fields"):
+        parts = vars(value).values()
+    elif qualified_name(type(value)) == "pandas.DataFrame":
+        parts = (v for column, kind in value.dtypes.items() if kind == object for v in value[column])  # noqa: E721
+    return next((p._label for p in parts if isinstance(p, Future)), None)
