@@ -291,7 +291,10 @@ class _explained:  # noqa: N801 - a context manager, read as a verb
 def _describe(error: BaseException) -> str:
     if isinstance(error, SyntaxError):
         return str(error.msg)
-    return str(error)
+    try:
+        return str(error)
+    except Exception as broken:  # noqa: BLE001 - whatever a user's own __str__ raises
+        return f"its message cannot be shown ({type(broken).__name__})"
 
 
 def iter_user_lines(error: BaseException) -> Iterator[str]:

@@ -20,7 +20,7 @@ from flowlearner.catalog.conditions import (
 )
 from flowlearner.catalog.part import chunks
 from flowlearner.catalog.query import KINDS, list_comparisons, parse_query
-from flowlearner.catalog.reading import Reading
+from flowlearner.catalog.reading import Reading, page
 from flowlearner.catalog.rows import clean
 from flowlearner.errors import ParameterError, QueryError, shorten, suggest
 from flowlearner.records import RunRecord, Status
@@ -132,8 +132,8 @@ class Listing(Reading):
         times = select(_c.created_us).where(*shown).order_by(_c.created_us.desc())
         since = connection.scalar(times.offset(NEWEST_LOOKED_AT).limit(1))
         if since is None:
-            return list(connection.scalars(_page(newest, limit, offset)))
-        ids = list(connection.scalars(_page(newest.where(_c.created_us >= since), limit, offset)))
+            return list(connection.scalars(page(newest, limit, offset)))
+        ids = list(connection.scalars(page(newest.where(_c.created_us >= since), limit, offset)))
         return ids if len(ids) >= limit else None
 
     def _conditions(self, connection: Connection, wanted: Filter) -> list[ColumnElement[bool]]:
@@ -249,7 +249,7 @@ def _list_ids(
             order.insert(0, column.is_(None))
         if column is _c.created_us:
             order = [column.desc() if descending else column.asc(), _c.id]
-        return list(connection.scalars(_page(select(_c.id).where(*where).order_by(*order), limit, offset)))
+        return list(connection.scalars(page(select(_c.id).where(*where).order_by(*order), limit, offset)))
     prefix, _, name = order_by.partition(".")
     kind = KINDS.get(prefix.lower())
     if not name or kind not in ("metric", "param", "tag"):
@@ -275,7 +275,7 @@ def _list_ids_by_value(
         left = None if limit is None else limit - len(ids)
         if left == 0:
             break
-        found = list(connection.scalars(_page(stage, left, offset)))
+        found = list(connection.scalars(page(stage, left, offset)))
         ids += found
         if found:
             offset = 0
@@ -314,11 +314,3 @@ def _list_stages(where: Sequence[Any], kind: str, name: str, descending: bool) -
 
 def _direct(column: Any, descending: bool) -> Any:
     return column.desc() if descending else column.asc()
-
-
-def _page(statement: Select[Any], limit: int | None, offset: int) -> Select[Any]:
-    if limit is not None:
-        statement = statement.limit(max(limit, 0))
-    if offset:
-        statement = statement.offset(offset)
-    return statement

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, delete, exists, func, select
 
 from flowlearner.catalog import tables as t
 from flowlearner.catalog.part import chunks
-from flowlearner.catalog.reading import starts_with
+from flowlearner.catalog.reading import page, starts_with
 from flowlearner.catalog.rows import clean, from_json, to_artifact, to_outputs, to_us
 from flowlearner.catalog.tables import METADATA
 from flowlearner.catalog.versions import Versions
@@ -66,15 +66,12 @@ class Maintenance(Versions):
         statement = select(*_LIGHT).order_by(_a.created_us.desc(), _a.hash)
         if codec is not None:
             statement = statement.where(_a.codec == clean(codec))
-        if limit is not None:
-            statement = statement.limit(limit)
-        if offset:
-            statement = statement.offset(offset)
         with self.database.read() as connection:
             if run_id is not None:
                 whole = self._resolve(connection, run_id)
                 statement = statement.where(_a.hash.in_(select(_u.hash).where(_u.run_id == whole)))
-            return [to_artifact(row) for row in connection.execute(statement).mappings()]
+            rows = connection.execute(page(statement, limit, offset)).mappings()
+            return [to_artifact(row) for row in rows]
 
     def list_artifact_paths(self) -> set[str]:
         """Return the paths of all artifacts that are files."""
@@ -101,12 +98,12 @@ class Maintenance(Versions):
             .where(_u.hash == clean(hash_), _u.role.in_(roles), _r.deleted_us.is_(None))
             .order_by(_r.created_us, _u.run_id, n.position, _u.name)
         )
-        if limit is not None:
-            statement = statement.limit(limit)
         with self.database.read() as connection:
             return [
                 ArtifactUse(run_id, workflow, node or None, operator, role, name, bool(cached))
-                for run_id, node, role, name, workflow, _, operator, cached in connection.execute(statement)
+                for run_id, node, role, name, workflow, _, operator, cached in connection.execute(
+                    page(statement, limit)
+                )
             ]
 
     # What may go

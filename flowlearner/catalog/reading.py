@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Select, select
 
 from flowlearner.catalog import tables as t
 from flowlearner.catalog.entries import Entries
@@ -35,6 +35,8 @@ from flowlearner.records import (
 )
 
 CANDIDATES_SHOWN = 11
+# Of the integers that SQLite and PostgreSQL know.
+LARGEST = 2**63 - 1
 
 
 class Reading(Entries):
@@ -195,9 +197,8 @@ class Reading(Entries):
             statement = select(c.at_us, c.level, c.message, c.node).where(c.run_id == whole)
             if node is not None:
                 statement = statement.where(c.node == clean(node))
-            rows = connection.execute(
-                statement.order_by(c.id) if limit is None else statement.order_by(c.id.desc()).limit(limit)
-            ).all()
+            order = c.id if limit is None else c.id.desc()
+            rows = connection.execute(page(statement.order_by(order), limit)).all()
             if limit is not None:
                 rows = list(reversed(rows))
             return [
@@ -211,3 +212,12 @@ def starts_with(column: Any, prefix: str) -> Any:
     after = min(ord(prefix[-1]) + 1, 0x10FFFF)
     # Halves of surrogate pairs are no characters: behind the last before them comes the first after them.
     return (column >= prefix) & (column < prefix[:-1] + chr(0xE000 if 0xD800 <= after <= 0xDFFF else after))
+
+
+def page(statement: Select[Any], limit: int | None, offset: int = 0) -> Select[Any]:
+    """Return a statement that gives at most `limit` rows after the first `offset`; None for all."""
+    if limit is not None:
+        statement = statement.limit(min(max(limit, 0), LARGEST))
+    if offset:
+        statement = statement.offset(min(offset, LARGEST))
+    return statement

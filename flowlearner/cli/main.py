@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import sys
 import traceback
@@ -14,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from flowlearner import __version__
-from flowlearner.cli.output import OutputLost, complain, emit, prepare_streams, reserved_stdout
+from flowlearner.cli.output import OutputLost, complain, drop, emit, get_out, prepare_streams, reserved_stdout
 from flowlearner.errors import FlowLearnerError, PlatformError, QueryError, UsageError, suggest
 
 INTERRUPTED = 130
@@ -94,7 +95,7 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        sys.stdout.write(f"flowlearner {__version__}\n")
+        get_out().print(f"flowlearner {__version__}")
         raise typer.Exit
 
 
@@ -139,7 +140,11 @@ def _invoke(arguments: list[str], as_json: bool) -> int:
     command: Any = typer.main.get_command(app)
     usage_error: Any = typer.BadParameter.__mro__[1]
     try:
-        result = command.main(args=arguments, prog_name="flowlearner", standalone_mode=False)
+        # Its own `main` would turn interrupts and broken pipes into bare exit statuses.
+        with command.make_context("flowlearner", arguments) as context:
+            command.invoke(context)
+    except typer.Exit as ended:
+        return ended.exit_code
     except FlowLearnerError as error:
         return _fail(error.exit_status, type(error).__name__, str(error), as_json, _find_details(error))
     except usage_error as error:
@@ -152,14 +157,24 @@ def _invoke(arguments: list[str], as_json: bool) -> int:
         return _fail(INTERRUPTED, "KeyboardInterrupt", "interrupted", as_json)
     except OutputLost:
         raise
-    except Exception as error:  # noqa: BLE001 - the last place where a failure can still become a message
+    except SystemExit as ended:
+        # How Rich ends where nobody reads the help any more.
+        if isinstance(ended.__context__, BrokenPipeError):
+            raise OutputLost(ended.__context__) from ended
+        raise
+    # The last place where a failure can still become a message.
+    except Exception as error:
+        if isinstance(error, OSError) and error.filename is None and error.errno == errno.ENOSPC:
+            # Help does not go through our consoles.
+            drop(sys.stdout)
+            raise OutputLost(error) from error
         if getattr(error, "title", None) == "Settings":
             return _fail(UsageError.exit_status, "UsageError", _describe_settings(error), as_json)
         if not as_json:
             traceback.print_exc()
         text = f"{type(error).__name__}: {error}\nThis is a bug in flowlearner; please report it."
         return _fail(3, type(error).__name__, text, as_json)
-    return result if isinstance(result, int) else 0
+    return 0
 
 
 def _describe_settings(error: Any) -> str:

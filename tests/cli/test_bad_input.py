@@ -31,6 +31,8 @@ SOURCES = {
     "helper_that_breaks.py": "import no_such_package_anywhere\n",
     "broken_syntax.py": "def flow(:\n    pass\n",
     "ends.py": "import sys\nsys.exit(3)\n",
+    "unspeakable.py": "class Unspeakable(Exception):\n    def __str__(self):\n        return 1 / 0\n"
+    "raise Unspeakable\n",
     "greedy.py": "@operator(cpus=4096)\ndef work(a: int) -> int:\n    return a\n"
     "@workflow\ndef flow(a: int = 1) -> int:\n    return work(a)\n",
     "no_types.py": "@operator\ndef work(a):\n    return a\n",
@@ -58,6 +60,11 @@ CASES: dict[str, tuple[list[str], int, list[str]]] = {
         ["does not compile, 2 problems", "expects int but gets str"],
     ),
     "a value without a codec": (["no_codec.py:flow"], 2, ["no codec stores Thing", "register_codec"]),
+    "an import that raises what cannot be shown": (
+        ["unspeakable.py:flow"],
+        2,
+        ["unspeakable.py does not import: Unspeakable", "line 5, in <module>", "raise Unspeakable"],
+    ),
     "resources that nothing has": (["greedy.py:flow"], 2, ["asks for 4096 cpus (this machine has"]),
     "a missing table": (
         ["tips.py:tips", "-p", "rows=nowhere.csv"],
@@ -216,6 +223,20 @@ def test_what_does_not_exist_is_said(cli: Cli, arguments: list[str], status: int
     answer = cli(*arguments)
     assert answer.status == status
     assert part in answer.err
+
+
+def test_an_interrupt_while_a_workflow_is_imported_is_said(cli: Cli, project: Path) -> None:
+    (project / "interrupted.py").write_text("raise KeyboardInterrupt")
+    answer = cli("check", "interrupted.py:flow")
+    assert (answer.status, answer.out, answer.err) == (130, "", "Stopped: interrupted\n")
+    answer = cli("check", "interrupted.py:flow", "--json")
+    assert answer.status == 130
+    assert answer.document == {"error": {"type": "KeyboardInterrupt", "message": "interrupted"}}
+
+
+def test_a_limit_of_any_size_lists_all(cli: Cli, run_tips: Run) -> None:
+    run = run_tips()
+    assert [r["id"] for r in cli("runs", "list", "--limit", "9" * 30, "--json").document] == [run["id"]]
 
 
 def test_an_ambiguous_beginning_of_an_id_is_refused(cli: Cli, run_tips: Run) -> None:

@@ -139,12 +139,12 @@ def test_a_run_is_cancelled_from_another_process(project: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("as_json", [False, True])
-def test_a_reader_that_has_seen_enough_ends_the_command_quietly(project: Path, as_json: bool) -> None:
+@pytest.mark.parametrize("arguments", [["runs", "list"], ["runs", "list", "--json"], ["--help"], ["runs"]])
+def test_a_reader_that_has_seen_enough_ends_the_command_quietly(project: Path, arguments: list[str]) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     try:
-        status, _, err = call(project, "runs", "list", *(["--json"] if as_json else []), stdout=writing)
+        status, _, err = call(project, *arguments, stdout=writing)
     finally:
         os.close(writing)
     assert (status, err) == (141, "")
@@ -161,6 +161,17 @@ def test_a_run_goes_on_when_nobody_reads_its_display_any_more(project: Path) -> 
     assert status == 0
     assert "Completed" in out
     assert Client().list_runs()[0].status == "COMPLETED"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"]])
+def test_what_is_printed_before_any_command_cannot_be_written_either(
+    project: Path, arguments: list[str]
+) -> None:
+    with open("/dev/full", "w") as full:
+        status, _, err = call(project, *arguments, stdout=full)
+    assert (status, err) == (3, "Error: the output cannot be written: No space left on device\n")
 
 
 @pytest.mark.slow
