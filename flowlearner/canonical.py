@@ -109,6 +109,11 @@ def class_name(cls: type) -> str:
     return cls.__qualname__.rpartition("<locals>.")[2]
 
 
+def is_library_class(cls: type) -> bool:
+    """Tell whether objects of a class are encoded as a library's: a table, an array, an estimator."""
+    return any(base.__module__.partition(".")[0] in _LIBRARIES for base in cls.__mro__)
+
+
 class Writer:
     """Writes the pre-image of one value: kinds, then parts that are preceded by their lengths.
 

@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from flowlearner.errors import DefinitionError, shorten, suggest
-from flowlearner.fingerprint import Fingerprint, compute_fingerprint
+from flowlearner.fingerprint import Fingerprint, compute_fingerprint, note_modules
 from flowlearner.interface import Interface, make_interface
 from flowlearner.spec import is_namedtuple, takes_container
 
@@ -96,6 +96,7 @@ class Operator(Generic[P, R]):
         self.effects = effects
         self.version = version
         self.uses = tuple(uses)
+        note_modules(getattr(fn, "__globals__", {}))
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         tracer = active_tracer.get()

@@ -224,6 +224,47 @@ def test_helpers_of_one_name_in_two_modules_stay_apart(tmp_path: Path) -> None:
     assert {"f", "f (2)"} <= first.parts.keys()
 
 
+BOTH = """
+    if x:
+        import one as h
+    else:
+        import two as h
+    return h.f(x)
+"""
+INNER = """
+    def inner():
+        import one as h
+        return h.f(x)
+    return inner() + h.f(x)
+"""
+
+
+@pytest.mark.parametrize(("before", "body"), [("", BOTH), ("import two as h\n", INNER)])
+@pytest.mark.parametrize("edited", ["one.py", "two.py"])
+def test_a_name_that_is_imported_from_two_places_stands_for_both(
+    before: str, body: str, edited: str, tmp_path: Path
+) -> None:
+    files = {
+        "flow.py": f"{before}from flowlearner import operator\n@operator\ndef step(x: int) -> int:{body}",
+        "one.py": "def f(x):\n    return x + 1\n",
+        "two.py": "def f(x):\n    return x + 2\n",
+    }
+    first = read(tmp_path / "a", files)
+    second = read(tmp_path / "b", {**files, edited: "def f(x):\n    return x + 3\n"})
+    assert first.digest != second.digest
+
+
+def test_a_module_that_is_imported_for_what_the_import_does_enters(tmp_path: Path) -> None:
+    flow = (
+        "import flowlearner\n@flowlearner.operator\ndef step(x: int) -> int:\n    import tool\n    return x\n"
+    )
+    digests = {
+        read(tmp_path / n, {"flow.py": flow, "tool.py": f"import builtins\nbuiltins.number = {n}\n"}).digest
+        for n in "12"
+    }
+    assert len(digests) == 2
+
+
 def test_the_source_is_the_operator_as_written(before: Fingerprint) -> None:
     assert before.source.startswith(
         '@operator(cpus=1)\ndef step(x: float, depth: Depth = 2, task: Task = "fit")'
@@ -290,6 +331,41 @@ PAIRS = {
     ),
     "a global in a comprehension": ("K = {}\ndef step(x):\n    return [y for y in range(K)]\n", "1", "2"),
     "a mutable default": ("def step(x, y=[{}]):\n    return y\n", "1", "2"),
+    "what a comprehension goes over": ("K = [{}]\ndef step(x):\n    return [K for K in K]\n", "1", "2"),
+    "what a decorator's object was given": (
+        "import functools\nclass Times:\n    def __init__(self, fn, by):\n        self.fn, self.by = fn, by\n"
+        "        functools.update_wrapper(self, fn)\n"
+        "    def __call__(self, x):\n        return self.fn(x) * self.by\n"
+        "def f(x):\n    return x\nf = Times(f, {})\ndef step(x):\n    return f(x)\n",
+        "2",
+        "3",
+    ),
+    "an attribute of a function": (
+        "def f(x):\n    return f.k\nf.k = {}\ndef step(x):\n    return f(x)\n",
+        "1",
+        "2",
+    ),
+    "an object that a class is given later": (
+        "class B:\n    def __init__(self, v):\n        self.v = v\nclass A:\n    pass\nA.b = B({})\n"
+        "def step(x):\n    return A.b.v\n",
+        "1",
+        "2",
+    ),
+    "the state of a plain object of Python's": (
+        "import types\nc = types.SimpleNamespace(rate=0)\nc.rate = {}\ndef step(x):\n    return c.rate\n",
+        "1",
+        "2",
+    ),
+    "what a dict of a class of its own holds": (
+        "class D(dict):\n    pass\nd = D()\nd['a'] = {}\ndef step(x):\n    return d['a']\n",
+        "1",
+        "2",
+    ),
+    "what an object beside a lock holds": (
+        "import threading\nd = {{'lock': threading.Lock()}}\nd['a'] = {}\ndef step(x):\n    return d['a']\n",
+        "1",
+        "2",
+    ),
     "what a star import brings": ("from math import *\ndef step(x):\n    return {}(x)\n", "sin", "cos"),
 }
 

@@ -2,8 +2,10 @@
 
 What enters: the syntax of the function and of every function, class and module of the user that it reaches
 at any depth, also through closures and imports inside functions; the values of the globals, defaults and
-closures that it reads; type hints; the version of each package of which it uses something; `version=` and
-what `uses=` names. A value with no stable encoding, such as a logger, enters as its assignment is written.
+closures that it reads, and of the variables of the environment that it names; type hints; the version of
+each package of which it uses something; `version=` and what `uses=` names. A value with no stable encoding,
+such as a logger, enters as its assignment is written. Of a file that was edited while what it said before
+goes on running, the text as it was loaded counts.
 
 What does not: comments, layout, docstrings, the `@operator(...)` line with its resources, names of modules
 and files, builtins and Python's own modules. Names of local variables do enter.
@@ -21,9 +23,10 @@ from flowlearner.canonical import digest_parts
 from flowlearner.fingerprint.follow import Follower
 from flowlearner.fingerprint.names import Place
 from flowlearner.fingerprint.origin import is_user_module
+from flowlearner.fingerprint.source import note_modules, read_loaded
 from flowlearner.fingerprint.witness import Witness
 
-__all__ = ["Fingerprint", "compute_fingerprint", "is_user_module"]
+__all__ = ["Fingerprint", "compute_fingerprint", "is_user_module", "note_modules", "read_loaded"]
 KIND = "fingerprint/1"
 
 

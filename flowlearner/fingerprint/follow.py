@@ -15,23 +15,25 @@ import inspect
 import os
 import sys
 import types
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from flowlearner.canonical import digest_parts
+from flowlearner.canonical import digest, digest_parts
 from flowlearner.fingerprint.names import (
+    ENVIRONMENT,
     IMPORTING,
     Place,
     full_name,
     is_dynamic,
     is_made,
     is_platform,
+    is_user_class,
     is_user_code,
     is_written_in,
     iter_classes,
-    peek,
+    peek_along,
     plain_function,
 )
 from flowlearner.fingerprint.origin import classify_module
@@ -42,6 +44,7 @@ from flowlearner.fingerprint.witness import ATOMS, MISSING
 
 _CURE = "Pass version=... to its operator and change it with that code"
 _BUILTIN: Any = object()
+_OWN_VALUES = (*ATOMS, list, tuple, dict, set, frozenset)
 
 
 @dataclass
@@ -79,13 +82,13 @@ class Follower(ValueEncoder):
 
     def follow_value(self, value: Any, name: str, place: Place) -> str:
         """Return what stands for a value: a unit's number or a hash."""
-        try:
-            target = self.encode(value, place)
-        except Unstable as error:
-            return self._follow_assignment(name, place, str(error))
+        target, reason = self.encode_whole(value, place)
         if type(value) not in ATOMS:
             self.witness.add_value(value)
-        return target
+        if reason is None and target is not None:
+            return target
+        written = self._follow_assignment(name, place, reason or "")
+        return written if target is None else digest_parts("partly", target, written)
 
     # Code
 
@@ -94,7 +97,7 @@ class Follower(ValueEncoder):
         return self._reach(fn, fn.__qualname__, lambda unit: self._fill_function(fn, unit))
 
     def _fill_function(self, fn: types.FunctionType, unit: Unit) -> None:
-        self.witness.functions.append((fn, fn.__code__, fn.__defaults__, fn.__kwdefaults__))
+        self.witness.add_function(fn)
         code, namespace = fn.__code__, fn.__globals__
         tree = find_tree(code.co_filename, namespace, code)
         node = tree.find_function(code) if tree else None
@@ -120,11 +123,8 @@ class Follower(ValueEncoder):
     def _follow_defaults(self, fn: types.FunctionType, unit: Unit, place: Place) -> None:
         defaults = [*enumerate(fn.__defaults__ or ()), *sorted((fn.__kwdefaults__ or {}).items())]
         for name, value in defaults:
-            try:
-                unit.refs.append(f"default {name}={self.encode(value, place)}")
-            except Unstable:
-                # As it is written, which the syntax has.
-                continue
+            # What has no encoding counts as it is written, which the syntax has.
+            unit.refs.append(f"default {name}={self.encode_whole(value, place)[0]}")
             if type(value) not in ATOMS:
                 self.witness.add_value(value)
 
@@ -168,14 +168,11 @@ class Follower(ValueEncoder):
         if fn is not None:
             original = inspect.unwrap(fn)
             if is_written_in(cls, fn):
-                self.witness.functions.append((fn, fn.__code__, fn.__defaults__, fn.__kwdefaults__))
+                self.witness.add_function(fn)
             elif not is_made(original) and (is_user_code(fn) or original is not fn):
                 unit.refs.append(f"attribute {name}={self.follow_value(fn, name, place)}")
-        elif not name.startswith("__") and type(value) in (*ATOMS, list, tuple, dict, set, frozenset):
-            try:
-                unit.refs.append(f"attribute {name}={self.encode(value, place)}")
-            except Unstable:
-                return
+        elif not name.startswith("__") and type(value) in _OWN_VALUES:
+            unit.refs.append(f"attribute {name}={self.encode_whole(value, place)[0]}")
             self.witness.add_value(value)
 
     def follow_module(self, module: types.ModuleType) -> str:
@@ -191,6 +188,12 @@ class Follower(ValueEncoder):
         if tree is not None:
             place = Place(vars(module), file, f"module '{module.__name__}'", tree)
             self._follow_facts(tree.facts(tree.root), unit, place)
+            for name, value in sorted(vars(module).items()):
+                is_own = name.isidentifier() and not name.startswith("__")
+                if is_own and not isinstance(value, types.ModuleType):
+                    # What has no encoding counts as it is written, which the syntax has.
+                    unit.refs.append(f"value {name}={self.encode_whole(value, place)[0]}")
+                    self.witness.add_value(value)
         elif not hasattr(module, "__path__"):
             self._add_problem(f"module '{module.__name__}': it has no source")
 
@@ -276,14 +279,42 @@ class Follower(ValueEncoder):
         unit.own = digest_parts("unit/1", *([unit.own] if unit.own else []), *owns)
         imported = {i.name for i in facts.imports}
         local = sorted(c for c in chains if c[0] in imported)
+        names: Counter[str] = Counter()
         for item in facts.imports:
-            self._follow_import(item, [c for c in local if c[0] == item.name], unit, place)
+            # One name may be imported from two places, in two branches or two inner functions.
+            label = f"({names[item.name]}) " if names[item.name] else ""
+            names[item.name] += 1
+            self._follow_import(item, [c for c in local if c[0] == item.name], unit, place, label)
         self._follow_chains(sorted(c for c in chains if c[0] not in imported), unit, place)
+        for chain in local:
+            # What one inner function imports another one may read as a global.
+            value = self._look_up(chain[0], place)
+            if value is not _BUILTIN and value is not MISSING:
+                self._follow_chain(chain, value, unit, place, "global ")
         for chain, line, text in facts.calls:
             self._check_call(chain, line, text, facts, unit, place)
         for chain in sorted(chains.difference(c for c, _, _ in facts.calls)):
-            if is_dynamic(peek(chain, place, facts.imports)):
+            if any(map(is_dynamic, peek_along(chain, place, facts.imports))):
                 self._add_problem(f"{place.where}: what {'.'.join(chain)} reaches cannot be followed")
+        for chain, key in sorted(facts.lookups, key=str):
+            self._follow_environment(chain, key, facts, unit, place)
+
+    def _follow_environment(
+        self, chain: Chain, key: str | None, facts: Facts, unit: Unit, place: Place
+    ) -> None:
+        """Add the value of a variable of the environment, where code names it."""
+        values = peek_along(chain, place, facts.imports)
+        if not any(values[-1] is reader for reader in ENVIRONMENT) or chain[len(values) :] == ("update",):
+            return
+        if key is None:
+            self._add_problem(
+                f"{place.where}: which variables {'.'.join(chain)} reads cannot be followed, for no name is "
+                "written there. Write it out, or give the value by a parameter"
+            )
+            return
+        value = os.environ.get(key)
+        self.witness.environment[key] = value
+        unit.refs.append(f"environment {key}={digest(value)}")
 
     def _follow_chains(self, chains: Iterable[Chain], unit: Unit, place: Place) -> None:
         for chain in chains:
@@ -305,7 +336,7 @@ class Follower(ValueEncoder):
             return value
         return _BUILTIN if hasattr(builtins, name) else place.hints.get(name, MISSING)
 
-    def _follow_chain(self, chain: Chain, value: Any, unit: Unit, place: Place) -> None:
+    def _follow_chain(self, chain: Chain, value: Any, unit: Unit, place: Place, label: str = "") -> None:
         """Go along the dotted name while it leads through the user's modules, and follow what is there."""
         used = 1
         while used < len(chain) and isinstance(value, types.ModuleType) and classify_module(value) == "user":
@@ -316,7 +347,7 @@ class Follower(ValueEncoder):
             value = inner
             used += 1
         name = ".".join(chain[:used])
-        known = f"{name}="
+        known = f"{label}{name}="
         if any(ref.startswith(known) for ref in unit.refs):
             return
         if value is MISSING:
@@ -326,8 +357,24 @@ class Follower(ValueEncoder):
         unit.refs.append(known + target)
         if not target.startswith(("unit ", "package ", "python ", "flowlearner ")):
             self._add_part(name, target)
+        if used < len(chain) and isinstance(value, (types.FunctionType, type)):
+            self._follow_set_attribute(value, chain[used], known, unit, place)
 
-    def _follow_import(self, item: Imported, chains: list[Chain], unit: Unit, place: Place) -> None:
+    def _follow_set_attribute(self, owner: Any, name: str, known: str, unit: Unit, place: Place) -> None:
+        """Add an attribute that a function or class was given after it was defined, if it was."""
+        namespace = vars(owner)
+        self.witness.items.append((namespace, name, namespace.get(name, MISSING)))
+        value = namespace.get(name, MISSING)
+        if value is MISSING or plain_function(value) is not None:
+            return
+        if isinstance(owner, types.FunctionType) or (is_user_class(owner) and type(value) not in _OWN_VALUES):
+            target, _ = self.encode_whole(value, place)
+            self.witness.add_value(value)
+            unit.refs.append(f"{known}{name}={target}")
+
+    def _follow_import(
+        self, item: Imported, chains: list[Chain], unit: Unit, place: Place, label: str = ""
+    ) -> None:
         """Follow an import inside a function: the user's module is loaded for it, any other is not."""
         full = full_name(item.module, item.level, place.namespace)
         kind = classify_module(full)
@@ -356,13 +403,16 @@ class Follower(ValueEncoder):
             if item.attribute and not isinstance(value, types.ModuleType):
                 unit.refs.append(f"{item.name}={self.follow_value(value, item.attribute, inner)}")
                 break
-            self._follow_chain(chain, value, unit, place)
+            self._follow_chain(chain, value, unit, place, label)
+        if not chains and not item.attribute:
+            # It is imported for what the import does.
+            unit.refs.append(f"import {item.name}={self.follow_module(module)}")
 
     def _check_call(
         self, chain: Chain, line: int, text: str | None, facts: Facts, unit: Unit, place: Place
     ) -> None:
-        called = peek(chain, place, facts.imports)
-        if not is_dynamic(called):
+        called = next(filter(is_dynamic, peek_along(chain, place, facts.imports)), None)
+        if called is None:
             return
         if text is None or not any(called is f for f in IMPORTING):
             what = f"{'.'.join(chain)}() in line {line}"

@@ -6,6 +6,7 @@ import builtins
 import functools
 import importlib
 import importlib.util
+import os
 import runpy
 import sys
 import types
@@ -20,9 +21,12 @@ from flowlearner.fingerprint.syntax import Chain, Imported
 from flowlearner.fingerprint.witness import MISSING
 
 IMPORTING = (builtins.__import__, importlib.import_module)
+# What reads the environment of the process.
+ENVIRONMENT = (os.environ, os.getenv)
 _DYNAMIC: tuple[Any, ...] = (
     *IMPORTING, builtins.exec, builtins.eval, builtins.globals,
-    importlib.util.spec_from_file_location, runpy.run_path, runpy.run_module,
+    importlib.util.spec_from_file_location, runpy.run_path, runpy.run_module, sys.modules,
+    os.path.expandvars, *filter(None, [getattr(os, "environb", None)]),
 )  # fmt: skip
 
 
@@ -94,6 +98,12 @@ def full_name(module: str, level: int, namespace: Mapping[str, Any]) -> str:
 
 def peek(chain: Chain, place: Place, imports: Iterable[Imported] = ()) -> Any:
     """Return what a dotted name stands for, through any loaded module."""
+    values = peek_along(chain, place, imports)
+    return values[-1] if len(values) == len(chain) else MISSING
+
+
+def peek_along(chain: Chain, place: Place, imports: Iterable[Imported] = ()) -> list[Any]:
+    """Return what a dotted name and its beginnings stand for, as far as modules lead."""
     value: Any = MISSING
     item = next((i for i in imports if i.name == chain[0]), None)
     if item is not None:
@@ -105,9 +115,13 @@ def peek(chain: Chain, place: Place, imports: Iterable[Imported] = ()) -> Any:
         value = place.cells[chain[0]].cell_contents if has_contents(place.cells[chain[0]]) else MISSING
     else:
         value = place.namespace.get(chain[0], getattr(builtins, chain[0], MISSING))
+    values = [value]
     for name in chain[1:]:
-        value = getattr(value, name, MISSING) if isinstance(value, types.ModuleType) else MISSING
-    return value
+        if not isinstance(value, types.ModuleType):
+            break
+        value = getattr(value, name, MISSING)
+        values.append(value)
+    return values
 
 
 def is_platform(head: Chain | None, place: Place) -> bool:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import ast
 import linecache
 import os
+import re
+import sys
 import textwrap
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from types import CodeType
 from typing import Any
 
+from flowlearner.fingerprint.origin import is_user_file
 from flowlearner.fingerprint.syntax import Facts, read_facts
 
 # A file that has not changed since then is what was imported.
@@ -146,22 +150,97 @@ _trees: dict[str, list[Tree]] = {}
 
 
 def find_tree(file: str, namespace: Mapping[str, Any], code: CodeType | None = None) -> Tree | None:
-    """Return the parsed text of a file or notebook cell, or None where there is none.
+    """Return the parsed text of a file or notebook cell as it was loaded, or None where there is none.
 
     Args:
         file: the file name that the code carries.
         namespace: the module's; its loader gives the source of what is not a file.
-        code: a function in it; a file that was edited since is found as it was when it was last read.
+        code: a function in it; of a file that was edited since, the text that has it is found.
     """
     newest = _read_tree(file, namespace)
-    if newest is None or code is None or newest.changed_ns < _LOADED_NS or newest.holds(code):
-        return newest
-    return next((tree for tree in _trees[newest.file] if tree.holds(code)), None)
+    loaded = _find_loaded(newest.file if newest else file, namespace) or newest
+    if loaded is None or code is None or loaded.changed_ns < _LOADED_NS or loaded.holds(code):
+        return loaded
+    return next((tree for tree in _trees[loaded.file] if tree.holds(code)), None)
 
 
 def has_text(file: str, namespace: Mapping[str, Any]) -> bool:
     """Tell whether a file can be read, so that a function that is not in it came from an earlier text."""
     return _read_tree(file, namespace) is not None
+
+
+# What was loaded. A file may be edited while what it said before goes on running.
+
+
+@dataclass
+class _Load:
+    """One loading of a module, told from another by the object, and its text at that time."""
+
+    token: Any
+    state: tuple[int, ...]
+    text: str
+
+
+# Most modules: told by the path as it is, without asking the disk for each.
+_INSTALLED = re.compile(r"[/\\](site-packages|dist-packages)[/\\]")
+_loads: dict[str, list[_Load]] = {}
+_seen: dict[int, Any] = {}
+
+
+def note_modules(namespace: Mapping[str, Any]) -> None:
+    """Keep the texts of the user's modules that were loaded since the last time.
+
+    It is called while a module is being loaded, so that an edit hardly comes before.
+
+    Args:
+        namespace: of the module that is being loaded.
+    """
+    _note(namespace)
+    for module in list(sys.modules.values()):
+        found = getattr(module, "__dict__", None)
+        if isinstance(found, dict) and id(_token_of(found)) not in _seen:
+            _note(found)
+
+
+def read_loaded(namespace: Mapping[str, Any]) -> str | None:
+    """Return the text of a module's file as it was loaded, as far as that is known; None without a file."""
+    load = _note(namespace)
+    return load.text if load else None
+
+
+def _token_of(namespace: Mapping[str, Any]) -> Any:
+    # A module that is loaded again has a new one; a script has none and is not loaded again.
+    return namespace.get("__spec__") or namespace
+
+
+def _note(namespace: Mapping[str, Any]) -> _Load | None:
+    token, file = _token_of(namespace), namespace.get("__file__")
+    if token is not namespace:
+        _seen[id(token)] = token
+    if not isinstance(file, str) or not file.endswith(".py") or _INSTALLED.search(file):
+        return None
+    if not is_user_file(file):
+        return None
+    known = _loads.setdefault(file, [])
+    for load in known:
+        if load.token is token:
+            return load
+    state, text = _read_state(file), _read_text(file)
+    if state is None or text is None:
+        return None
+    known.insert(0, _Load(token, state, text))
+    del known[_KEPT:]
+    return known[0]
+
+
+def _find_loaded(file: str, namespace: Mapping[str, Any]) -> Tree | None:
+    """Return the text of a module as it was loaded, where it is the module's own file."""
+    own = namespace.get("__file__")
+    load = _note(namespace) if own == file else None
+    if load is None:
+        return None
+    known = next((tree for tree in _trees.get(file, ()) if tree.key == load.state), None)
+    return known or _keep(file, load.text, max(load.state[:2]), load.state)
 
 
 def iter_cells() -> Iterator[Tree]:
@@ -179,22 +258,33 @@ def _read_tree(file: str, namespace: Mapping[str, Any]) -> Tree | None:
     if not os.path.isabs(file) and own and os.path.basename(own) == os.path.basename(file):
         # A script's functions carry the name as it was typed, which a change of folder makes useless.
         file = own
-    try:
-        stat = os.stat(file)
-    except OSError:
+    state = _read_state(file)
+    if state is None:
         # A notebook's cell, or a module that does not come from a file and whose loader has its text.
         lines = linecache.getlines(file) or (_ask_loader(namespace) if file == own else [])
         return _keep(file, "".join(lines), 0) if lines else None
-    key = (stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino)
     for tree in _trees.get(file, ()):
-        if tree.key == key:
+        if tree.key == state:
             return tree
+    text = _read_text(file)
+    return None if text is None else _keep(file, text, max(state[:2]), state)
+
+
+def _read_state(file: str) -> tuple[int, ...] | None:
+    """Return what tells a file's states apart: the times of its content and of its entry, size, inode."""
+    try:
+        stat = os.stat(file)
+    except OSError:
+        return None
+    return (stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino)
+
+
+def _read_text(file: str) -> str | None:
     try:
         with open(file, "rb") as opened:
-            text = opened.read().decode("utf-8-sig").replace("\r\n", "\n")
+            return opened.read().decode("utf-8-sig").replace("\r\n", "\n")
     except (OSError, UnicodeDecodeError):
         return None
-    return _keep(file, text, max(stat.st_mtime_ns, stat.st_ctime_ns), key)
 
 
 def _ask_loader(namespace: Mapping[str, Any]) -> list[str]:

@@ -48,6 +48,8 @@ class Facts:
         chains: dotted names that are read and not bound inside, sorted.
         imports: what imports inside bind.
         calls: each called dotted name with its line and first argument, where that is a text.
+        lookups: each dotted name that is read, with the text by which something is taken from it, where it
+            is written there: `name["x"]`, `name("x")`, `"x" in name`.
         decorators: the outermost decorators.
     """
 
@@ -55,6 +57,7 @@ class Facts:
     chains: tuple[Chain, ...]
     imports: tuple[Imported, ...]
     calls: tuple[tuple[Chain, int, str | None], ...]
+    lookups: frozenset[tuple[Chain, str | None]]
     decorators: tuple[Decorator, ...] = ()
 
 
@@ -83,7 +86,8 @@ def read_facts(node: ast.AST) -> Facts:
         for call in ast.walk(node)
         if isinstance(call, ast.Call) and (chain := chain_of(call.func)) in reader.chains
     )
-    return Facts(_hash(node), tuple(sorted(reader.chains)), imports, calls, tuple(decorators))
+    lookups = frozenset((chain, key) for chain, key in _list_lookups(node) if chain in reader.chains)
+    return Facts(_hash(node), tuple(sorted(reader.chains)), imports, calls, lookups, tuple(decorators))
 
 
 def _hash(node: ast.AST) -> str:
@@ -185,8 +189,33 @@ def chain_of(node: ast.AST) -> Chain | None:
 
 
 def _first_text(call: ast.Call) -> str | None:
-    first = call.args[0] if call.args else None
-    return first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else None
+    return _text_of(call.args[0]) if call.args else None
+
+
+def _list_lookups(node: ast.AST) -> Iterator[tuple[Chain, str | None]]:
+    """Yield each dotted name with the text that is looked up in it; assignments to an item read nothing."""
+    key: str | None = None
+    inner: list[ast.AST] = list(ast.iter_child_nodes(node))
+    holder: ast.AST | None = None
+    if isinstance(node, ast.Subscript):
+        holder, key = node.value, _text_of(node.slice)
+    elif isinstance(node, ast.Call):
+        holder, key = node.func, _first_text(node)
+    elif isinstance(node, ast.Compare) and isinstance(node.ops[0], (ast.In, ast.NotIn)):
+        holder, key = node.comparators[0], _text_of(node.left)
+    elif (chain := chain_of(node)) is not None:
+        yield chain, None
+        return
+    if holder is not None and (chain := chain_of(holder)) is not None:
+        inner.remove(holder)
+        if not isinstance(getattr(node, "ctx", None), (ast.Store, ast.Del)):
+            yield chain, key
+    for child in inner:
+        yield from _list_lookups(child)
+
+
+def _text_of(node: ast.AST) -> str | None:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
 
 
 class _Reader:
@@ -211,7 +240,11 @@ class _Reader:
             self._read_class(node, scopes, outermost)
         elif isinstance(node, _COMPREHENSIONS):
             bound = frozenset(_list_bound(g.target for g in node.generators))
-            self._read_all(ast.iter_child_nodes(node), (*scopes, bound))
+            # What the first one goes over is looked up around the comprehension.
+            first = node.generators[0].iter
+            self.read(first, scopes)
+            children = [c for n in ast.iter_child_nodes(node) for c in _open_generator(n) if c is not first]
+            self._read_all(children, (*scopes, bound))
         elif isinstance(node, ast.AnnAssign):
             self.read(unquote(node.annotation), scopes)
             self._read_all([node.target, *([node.value] if node.value else [])], scopes)
@@ -259,6 +292,10 @@ class _Reader:
                 self._read_all([*statement.args.defaults, *filter(None, statement.args.kw_defaults)], own)
             else:
                 self.read(statement, own)
+
+
+def _open_generator(node: ast.AST) -> list[ast.AST]:
+    return list(ast.iter_child_nodes(node)) if isinstance(node, ast.comprehension) else [node]
 
 
 def _type_parameters(node: ast.AST) -> Scope:

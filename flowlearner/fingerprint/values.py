@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import os
 import types
 import typing
 from abc import ABC, abstractmethod
 from enum import Enum
 from typing import Any
 
-from flowlearner.canonical import digest, digest_parts
+from flowlearner.canonical import digest, digest_parts, is_library_class
 from flowlearner.errors import UnstableValueError
 from flowlearner.fingerprint.names import Place, has_contents, is_user_class, is_user_code, plain_function
 from flowlearner.fingerprint.origin import classify_module, find_package_version
-from flowlearner.fingerprint.witness import ATOMS, Witness, list_fields
+from flowlearner.fingerprint.witness import ATOMS, Witness, list_parts
 
 _FOREIGN_TYPES = (
     types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType,
     types.MethodWrapperType, types.ClassMethodDescriptorType, types.GetSetDescriptorType,
     types.MemberDescriptorType,
 )  # fmt: skip
+
+
+# An object that leads to more foreign ones than that is a connection to a whole library and no value.
+_MAX_FOREIGN = 1000
 
 
 class Unstable(Exception):
@@ -38,6 +44,8 @@ class ValueEncoder(ABC):
         self.witness = Witness()
         self.parts: dict[str, str] = {}
         self._open: set[int] = set()
+        self._unstable: list[str] = []
+        self._foreign = 0
 
     @abstractmethod
     def follow_function(self, fn: types.FunctionType) -> str:
@@ -60,17 +68,43 @@ class ValueEncoder(ABC):
         self.parts[top] = version
         return f"package {module}.{name} {version}"
 
+    def encode_whole(self, value: Any, place: Place) -> tuple[str | None, str | None]:
+        """Return what stands for a value, code in it followed, and why it does not tell all of it.
+
+        Returns:
+            None in place of the first where nothing can be told, in place of the second where all is.
+        """
+        self._unstable, self._foreign = [], 0
+        try:
+            target = self.encode(value, place)
+        except Unstable as error:
+            return None, str(error)
+        except RecursionError:
+            return None, "it is nested too deeply"
+        return target, self._unstable[0] if self._unstable else None
+
+    def encode_part(self, value: Any, place: Place) -> str:
+        """Return what stands for a part of a value; one without a stable encoding counts by its type."""
+        try:
+            return self.encode(value, place)
+        except Unstable as error:
+            self._unstable.append(str(error))
+            return digest_parts("unstable", type(value).__qualname__)
+
     def encode(self, value: Any, place: Place) -> str:
-        """Return what stands for a value; code in it is followed.
+        """Return what stands for a value.
 
         Raises:
-            Unstable: a part of it has no stable encoding.
+            Unstable: it has no stable encoding.
         """
         cls = type(value)
         if cls in ATOMS:
             return digest(value)
         if cls is types.FunctionType or isinstance(value, (type, types.ModuleType)):
             return self._encode_code(value, place)
+        if value is os.environ:
+            # Which of it counts, the code that reads it says.
+            return self.name_foreign("os", "environ", "python")
         if getattr(cls, "__flowlearner_operator__", False):
             uses = [self.encode(u, place) for u in value.uses]
             return digest_parts("operator", self.encode(value.fn, place), repr(value.version), *uses)
@@ -124,13 +158,13 @@ class ValueEncoder(ABC):
         cls = type(value)
         if isinstance(value, types.MethodType):
             return digest_parts(
-                "method", self.encode(value.__func__, place), self.encode(value.__self__, place)
+                "method", self.encode(value.__func__, place), self.encode_part(value.__self__, place)
             )
         if isinstance(value, functools.partial):
             keywords = [
-                part for k, v in sorted(value.keywords.items()) for part in (k, self.encode(v, place))
+                part for k, v in sorted(value.keywords.items()) for part in (k, self.encode_part(v, place))
             ]
-            args = [self.encode(v, place) for v in value.args]
+            args = [self.encode_part(v, place) for v in value.args]
             return digest_parts("partial", self.encode(value.func, place), str(len(args)), *args, *keywords)
         if isinstance(value, (staticmethod, classmethod, property, functools.cached_property)):
             fn = plain_function(value)
@@ -138,7 +172,7 @@ class ValueEncoder(ABC):
         if isinstance(value, _FOREIGN_TYPES):
             return self._encode_builtin(value, place)
         wrapped = getattr(value, "__wrapped__", None) or getattr(value, "py_func", None)
-        if isinstance(wrapped, types.FunctionType):
+        if isinstance(wrapped, types.FunctionType) and not is_user_class(cls):
             return digest_parts(
                 "wrapped", self.name_foreign_object(cls.__module__, cls), self.encode(wrapped, place)
             )
@@ -171,12 +205,14 @@ class ValueEncoder(ABC):
     def _encode_container(self, value: Any, place: Place) -> str:
         kind = type(value).__name__
         if type(value) in (list, tuple):
-            return digest_parts(kind, *(self.encode(item, place) for item in value))
+            return digest_parts(kind, *(self.encode_part(item, place) for item in value))
         # Not in the order of the container, which is no part of it; what is no code has an order of its own.
         if type(value) is dict:
             keys = sorted(value, key=_order)
-            return digest_parts(kind, *(self.encode(part, place) for k in keys for part in (k, value[k])))
-        return digest_parts(kind, *(self.encode(item, place) for item in sorted(value, key=_order)))
+            return digest_parts(
+                kind, *(self.encode_part(part, place) for k in keys for part in (k, value[k]))
+            )
+        return digest_parts(kind, *(self.encode_part(item, place) for item in sorted(value, key=_order)))
 
     def _encode_alias(self, value: Any, place: Place) -> str:
         origin, args = typing.get_origin(value), typing.get_args(value)
@@ -189,21 +225,23 @@ class ValueEncoder(ABC):
         cls = self.encode(type(value), place)
         if isinstance(value, Enum):
             return digest_parts("member", cls, value.name)
-        fields = list_fields(value)
-        if fields is None:
-            try:
+        if is_library_class(type(value)):
+            with contextlib.suppress(UnstableValueError):
                 return digest_parts("instance", cls, digest(value))
-            except UnstableValueError as error:
-                raise Unstable(str(error)) from None
-        parts = [part for name, item in fields for part in (name, self.encode(item, place))]
-        return digest_parts("instance", cls, *parts)
+        parts = list_parts(value)
+        if parts is None:
+            raise Unstable(f"an object of type {type(value).__qualname__} has no stable encoding")
+        return digest_parts("instance", cls, *self._encode_parts(parts, place))
+
+    def _encode_parts(self, parts: list[tuple[str, Any]], place: Place) -> list[str]:
+        return [text for name, part in parts for text in (name, self.encode_part(part, place))]
 
     def _encode_foreign(self, value: Any, place: Place) -> str:
         cls = type(value)
         try:
             own = digest(value)
         except UnstableValueError as error:
-            raise Unstable(str(error)) from None
+            return self._encode_state(value, place, str(error))
         if classify_module(cls.__module__) != "package":
             return own
         inside = []
@@ -215,6 +253,19 @@ class ValueEncoder(ABC):
                         self.encode(part if isinstance(part, types.FunctionType) else type(part), place)
                     )
         return digest_parts("foreign", own, self.name_foreign_object(cls.__module__, cls), *inside)
+
+    def _encode_state(self, value: Any, place: Place, reason: str) -> str:
+        """Encode a foreign object that holds plain values; one that holds a lock or a file does not."""
+        cls, known = type(value), len(self._unstable)
+        parts = list_parts(value)
+        self._foreign += 1
+        if parts is None or self._foreign > _MAX_FOREIGN:
+            raise Unstable(reason)
+        texts = self._encode_parts(parts, place)
+        if len(self._unstable) > known:
+            del self._unstable[known:]
+            raise Unstable(reason)
+        return digest_parts("object", self.name_foreign_object(cls.__module__, cls), *texts)
 
 
 def _order(item: Any) -> tuple[str, str, int]:

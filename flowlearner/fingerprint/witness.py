@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import copyreg
 import dataclasses
 import datetime
 import decimal
 import marshal
+import os
 import types
 from collections.abc import Mapping
 from typing import Any
 
-from flowlearner.canonical import digest
+from flowlearner.canonical import digest, is_library_class
 from flowlearner.errors import UnstableValueError
 
 MISSING: Any = object()
@@ -31,9 +33,13 @@ class Witness:
     def __init__(self) -> None:
         self.items: list[tuple[Mapping[str, Any], str, Any]] = []
         self.cells: list[tuple[types.CellType, Any]] = []
-        self.functions: list[tuple[types.FunctionType, types.CodeType, Any, Any]] = []
+        self.functions: list[tuple[types.FunctionType, types.CodeType, Any, Mapping[str, Any]]] = []
+        self.environment: dict[str, str | None] = {}
         self.marks: list[tuple[Any, Any]] = []
         self.values: list[tuple[Mapping[str, Any], tuple[Any, ...]]] = []
+
+    def add_function(self, fn: types.FunctionType) -> None:
+        self.functions.append((fn, fn.__code__, fn.__defaults__, dict(fn.__kwdefaults__ or {})))
 
     def add_value(self, value: Any) -> None:
         mark = _mark(value)
@@ -51,7 +57,7 @@ class Witness:
             if (
                 fn.__code__ is not code
                 or fn.__defaults__ is not defaults
-                or fn.__kwdefaults__ is not kwdefaults
+                or not _are_same(fn.__kwdefaults__ or {}, kwdefaults)
             ):
                 return False
         try:
@@ -65,49 +71,95 @@ class Witness:
             for now, before in zip(namespace.values(), values, strict=True):
                 if now is not before:
                     return False
+        if any(os.environ.get(name) != value for name, value in self.environment.items()):
+            return False
         return all(_mark(value) == mark for value, mark in self.marks)
 
 
-def list_fields(value: Any) -> list[tuple[str, Any]] | None:
-    """Return the state of an object of a user's class, or None where it has none that can be listed."""
+def _are_same(now: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
+    return now.keys() == before.keys() and all(now[name] is value for name, value in before.items())
+
+
+def list_parts(value: Any) -> list[tuple[str, Any]] | None:
+    """Return what an object is made of: its attributes, and what it holds as a dict, list or number itself.
+
+    An object of a class with its own rules for copying is taken apart by them. None where there is no state
+    that could be listed, as of a lock, and where the rules only name the object, as of a logger.
+    """
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return [(name, getattr(value, name)) for name in value._fields]
+    cls = type(value)
+    if cls is types.MethodType:
+        return [("self", value.__self__), ("function", value.__func__)]
+    parts = sorted(_read_state(value).items())
+    content = next((base for base in _BASES if isinstance(value, base)), None)
+    if content is not None:
+        return [*parts, ("content", content(value))]
+    rules = ("__reduce_ex__", "__reduce__")
+    if all(getattr(cls, rule) is getattr(object, rule) for rule in rules):
+        is_listed = dataclasses.is_dataclass(value) or parts or cls.__base__ is object
+        return parts if is_listed and _is_copyable(value) else None
+    copied = _reduce(value)
+    # A function as the first part finds or makes the object by its name.
+    if copied is None or not (isinstance(copied[0], type) or copied[0] is copyreg.__newobj__):  # type: ignore[attr-defined]
+        return None
+    rest = [list(part) if i > 2 and part is not None else part for i, part in enumerate(copied)]
+    return [*parts, *((str(i), part) for i, part in enumerate(rest[1:5]))]
+
+
+def _read_state(value: Any) -> dict[str, Any]:
     state = dict(getattr(value, "__dict__", {}))
     for cls in type(value).__mro__:
         slots = vars(cls).get("__slots__", ())
         names = (slots,) if isinstance(slots, str) else tuple(slots)
-        state.update(
-            {
-                n: getattr(value, n)
-                for n in names
-                if n not in ("__dict__", "__weakref__") and hasattr(value, n)
-            }
-        )
-    if dataclasses.is_dataclass(value) or state or type(value).__base__ is object:
-        return sorted(state.items())
-    return None
+        state.update({n: getattr(value, n) for n in names if hasattr(value, n)})
+    # What `functools.update_wrapper` copies tells the module and the docstring.
+    return {n: v for n, v in state.items() if n not in _COPIED}
 
 
-def _mark(value: Any) -> Any:
+def _reduce(value: Any) -> tuple[Any, ...] | None:
+    try:
+        reduced = value.__reduce_ex__(4)
+    except Exception:  # noqa: BLE001 - whatever a class raises whose objects cannot be copied
+        return None
+    return reduced if isinstance(reduced, tuple) else None
+
+
+def _is_copyable(value: Any) -> bool:
+    """Tell whether all of an object's state can be seen: of a lock or a generator Python itself has more."""
+    return hasattr(value, "__dict__") or _reduce(value) is not None
+
+
+def _mark(value: Any, inside: tuple[int, ...] = ()) -> Any:
     """Return something that is equal as long as a value is; the value itself where its identity says all."""
     cls = type(value)
-    if cls in ATOMS or cls.__module__ in ("typing", "types") or isinstance(value, (type, *_CODE)):
+    if cls in ATOMS or cls.__module__ == "typing" or isinstance(value, (type, *_CODE)):
+        return value
+    if id(value) in inside or len(inside) > _MAX_DEPTH:
         return value
     try:
         return marshal.dumps(value, 2)
     except ValueError:
         pass
-    if cls in (list, tuple):
-        return [cls, *((type(v), _mark(v)) for v in value)]
+    inside = (*inside, id(value))
+    if cls in (list, tuple, set, frozenset):
+        return [cls, *((type(v), _mark(v, inside)) for v in value)]
     if cls is dict:
-        return [(k, type(v), _mark(v)) for k, v in value.items()]
+        return [(k, type(v), _mark(v, inside)) for k, v in value.items()]
     if hasattr(cls, "__flowlearner_operator__") or hasattr(cls, "__flowlearner_workflow__"):
         return value
+    parts = None if is_library_class(cls) else list_parts(value)
+    if parts is not None:
+        return [(n, type(v), _mark(v, inside)) for n, v in parts]
     try:
         return digest(value)
     except UnstableValueError:
-        fields = list_fields(value)
-    return value if fields is None else [(n, type(v), _mark(v)) for n, v in fields]
+        return value
 
 
 _CODE = (types.FunctionType, types.BuiltinFunctionType, types.ModuleType, types.GenericAlias)
+_BASES = (dict, list, tuple, set, frozenset, str, bytes, bool, int, float, complex)
+_COPIED = frozenset(
+    ("__module__", "__name__", "__qualname__", "__doc__", "__annotations__", "__dict__", "__weakref__")
+)
+_MAX_DEPTH = 100
