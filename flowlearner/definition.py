@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Never
 
 from flowlearner.artifacts import find_codec
 from flowlearner.errors import CompileError, NotFoundError, ParameterError, shorten, suggest
 from flowlearner.fingerprint import Fingerprint, compute_fingerprint
 from flowlearner.graph import Binding, Graph, iter_refs
-from flowlearner.interface import MISSING, Interface, Param, make_interface
+from flowlearner.interface import MISSING, Interface, Param, conform_operator, make_interface
 from flowlearner.operation import active_tracer
 from flowlearner.places import location_of
 from flowlearner.spec import Mismatch, conform, type_text
@@ -50,16 +50,18 @@ class Definition:
     def fingerprint(self) -> Fingerprint:
         return compute_fingerprint(self.fn)
 
-    def compile(self, **static: Any) -> Graph:
+    def compile(self, /, *surplus: Never, **static: Any) -> Graph:
         """Trace the workflow into a typed graph. No operator runs.
 
         Args:
+            surplus: refused: values are given by name.
             static: values of `Static` and operator parameters; others keep their defaults.
 
         Raises:
             CompileError: with every problem that was found.
             ParameterError: a name in `static` is not a static parameter, or one without default is left out.
         """
+        self.refuse_positional(surplus)
         plain = self._bind_static(static)
         tracer = Tracer(self)
         outputs = tracer.trace(
@@ -85,45 +87,39 @@ class Definition:
             )
         return graph
 
+    def refuse_positional(self, surplus: Sequence[Any]) -> None:
+        """Raise ParameterError for values that were given without the names of their parameters."""
+        if surplus:
+            names = [*self.interface.by_name, *["..."] * len(surplus)]
+            example = ", ".join(f"{n}=..." if n != "..." else n for n in names[: len(surplus)])
+            raise ParameterError(f"workflow '{self.name}': give its parameters by name: {example}")
+
     def _bind_static(self, given: Mapping[str, Any]) -> dict[str, Any]:
         static = {p.name: p for p in self.interface.params if p.is_static}
+        problems: list[str] = []
         for name in given:
-            if name not in static:
-                if name in self.interface.by_name:
-                    raise ParameterError(
-                        f"workflow '{self.name}': '{name}' is a future while compiling; only Static and "
-                        f"operator parameters take a value here: {shorten(static)}"
-                    )
-                raise ParameterError(
-                    f"workflow '{self.name}' has no parameter '{name}'; it takes "
-                    f"{shorten(self.interface.by_name)}.{suggest(name, self.interface.by_name)}"
+            if name in self.interface.by_name and name not in static:
+                problems.append(
+                    f"'{name}' is a future while compiling; only Static and operator parameters take a value "
+                    f"here: {shorten(static)}"
                 )
+            elif name not in static:
+                near = suggest(name, self.interface.by_name)
+                takes = shorten(self.interface.by_name)
+                problems.append(f"no parameter '{name}'; it takes {takes}" + (near and f".{near}"))
         values: dict[str, Any] = {}
         for name, param in static.items():
-            value = given.get(name, param.default)
-            if value is MISSING:
-                raise ParameterError(
-                    f"workflow '{self.name}' needs a value for '{name}: {param.type}' to compile"
-                )
-            values[name] = value if name not in given else self.conform_param(param, value)
+            values[name] = given.get(name, param.default)
+            if values[name] is MISSING:
+                problems.append(f"needs a value for '{name}: {param.type}' to compile")
+            elif name in given:
+                try:
+                    values[name] = _conform_static(param, given[name])
+                except Mismatch as error:
+                    problems.append(str(error))
+        if problems:
+            raise ParameterError(f"workflow '{self.name}': {'; '.join(problems)}")
         return values
-
-    def conform_param(self, param: Param, value: Any) -> Any:
-        """Return a parameter's value as its declared type.
-
-        Raises:
-            ParameterError: the value does not fit the type, range or choice.
-        """
-        if param.takes_operator:
-            if not getattr(value, "__flowlearner_operator__", False):
-                raise ParameterError(
-                    f"workflow '{self.name}', parameter '{param.name}': expected an operator, found {value!r}"
-                )
-            return value
-        try:
-            return conform(value, param.type, f"parameter '{param.name}'")
-        except Mismatch as error:
-            raise ParameterError(f"workflow '{self.name}', {error}") from None
 
     def _check_codecs(self, tracer: Tracer) -> None:
         cure = (
@@ -164,6 +160,13 @@ class Definition:
                 f"{shorten(self.interface.by_name)}.{suggest(name, self.interface.by_name)}"
             )
         return param
+
+
+def _conform_static(param: Param, value: Any) -> Any:
+    where = f"parameter '{param.name}'"
+    if param.takes_operator:
+        return conform_operator(value, param, where)
+    return conform(value, param.type, where)
 
 
 def find_unused(tracer: Tracer, outputs: Mapping[str, Binding]) -> tuple[str, ...]:

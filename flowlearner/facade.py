@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Generic, Never, ParamSpec, TypeVar, overl
 
 from flowlearner.definition import Definition
 from flowlearner.engine.base import EXECUTORS, RunListener, RunOptions
-from flowlearner.errors import ParameterError, RunFailed, shorten, suggest
-from flowlearner.operation import collect_scope, refuse_unknown
+from flowlearner.errors import ParameterError, RunFailed, UsageError, shorten, suggest
+from flowlearner.operation import active_tracer, collect_scope, refuse_unknown
 from flowlearner.records import Status
 
 if TYPE_CHECKING:
@@ -106,10 +106,11 @@ class Workflow(Definition, Generic[P, R]):
             other._listener = listener
         return other
 
-    def run(self, /, **params: Any) -> Run:
+    def run(self, /, *surplus: Never, **params: Any) -> Run:
         """Run the workflow and wait for it.
 
         Args:
+            surplus: refused: parameters are given by name.
             params: the workflow's parameters; a table or file may be a path, a URL or "artifact:HASH".
 
         Raises:
@@ -126,7 +127,7 @@ class Workflow(Definition, Generic[P, R]):
             >>> twice.run(n=3).outputs.result
             12
         """
-        run = self.submit(**params)
+        run = self.submit(*surplus, **params)
         if run.status is not Status.COMPLETED:
             reason = run.error.message if run.error else f"it is {run.status}"
             # The operator's own frames: it may have run in another thread or process, or days ago.
@@ -135,8 +136,9 @@ class Workflow(Definition, Generic[P, R]):
             raise RunFailed(f"run {run.id} of workflow '{self.name}': {reason}{trace}\n{see}", run)
         return run
 
-    def submit(self, /, **params: Any) -> Run:
+    def submit(self, /, *surplus: Never, **params: Any) -> Run:
         """Run the workflow and return the run whatever its status."""
+        self._check_start(surplus)
         settings = _load("config").get_settings()
         flow_runner = (
             _load("engine.prefect_executor").run_flow if self._options.executor == "prefect" else None
@@ -146,12 +148,22 @@ class Workflow(Definition, Generic[P, R]):
         run: Run = _load("client").Client(settings).get_run(run_id)
         return run
 
-    def plan(self, /, **params: Any) -> list[PlanRow]:
+    def plan(self, /, *surplus: Never, **params: Any) -> list[PlanRow]:
         """Say which nodes would hit and which would run; nothing runs."""
+        self._check_start(surplus)
         rows: list[PlanRow] = _load("engine.submit").plan(
             self, params, self._options, _load("config").get_settings()
         )
         return rows
+
+    def _check_start(self, surplus: Sequence[Any]) -> None:
+        """Raise UsageError where a run cannot start: in the body of a workflow, or with nameless values."""
+        if active_tracer.get() is not None:
+            raise UsageError(
+                f"nothing runs while a workflow compiles. To have the steps of '{self.name}' in it, call it: "
+                f"{self.name}(...)"
+            )
+        self.refuse_positional(surplus)
 
     @property
     def flow(self) -> Any:

@@ -151,11 +151,11 @@ class Future:
 
     def __format__(self, spec: str) -> str:
         self.note_misuse("put into text")
-        return repr(self)
+        return f"<{self._label}>"
 
     def __str__(self) -> str:
         self.note_misuse("turned into text")
-        return repr(self)
+        return f"<{self._label}>"
 
     def __int__(self) -> int:
         self.note_misuse("turned into an int")

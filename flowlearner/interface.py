@@ -17,8 +17,16 @@ from typing import Any, get_origin
 from uuid import UUID
 
 from flowlearner.errors import DefinitionError
-from flowlearner.spec import Mismatch, TypeSpec, conform, is_namedtuple, make_spec, type_text
-from flowlearner.types import Columns
+from flowlearner.spec import (
+    Mismatch,
+    TypeSpec,
+    conform,
+    explain_hint,
+    is_namedtuple,
+    make_spec,
+    type_text,
+)
+from flowlearner.types import Choice, Columns, LogRange, Range
 
 RESULT = "result"
 
@@ -209,6 +217,10 @@ def make_interface(fn: Callable[..., Any], what: str, localns: Mapping[str, Any]
         if name not in hints:
             problems.append(f"parameter '{name}' has no type; annotate it, for example '{name}: int'")
             continue
+        wrong = [f"parameter '{name}': {reason}" for reason in explain_hint(hints[name])]
+        if wrong:
+            problems += wrong
+            continue
         spec = make_spec(hints[name])
         if p.default is None and not spec.optional and spec.kind is None and spec.base is not Any:
             spec = replace(spec, optional=True)
@@ -221,11 +233,28 @@ def make_interface(fn: Callable[..., Any], what: str, localns: Mapping[str, Any]
             "the return has no type; annotate it with '->' (a NamedTuple for several outputs, None for none)"
         )
     for output in outputs:
+        problems += [f"output '{output.name}': {reason}" for reason in explain_hint(output.type.hint)]
         if output.type.kind in ("secret", "seed") or output.type.is_static:
-            problems.append(f"output '{output.name}' is a {output.type}, which only a parameter can be")
+            word = "Static" if output.type.is_static else output.type
+            problems.append(f"output '{output.name}' is a {word}, which only a parameter can be")
     if problems:
         raise DefinitionError(f"{where}: " + "; ".join(problems))
     return Interface(tuple(params), outputs, output_class, inspect.cleandoc(fn.__doc__ or ""))
+
+
+def conform_operator(value: Any, param: Param, where: str) -> Any:
+    """Return an operator that is given for a parameter which takes one.
+
+    Raises:
+        Mismatch: it is no operator, or none of those that the parameter's Choice names.
+    """
+    if not getattr(value, "__flowlearner_operator__", False):
+        raise Mismatch(f"{where}: expected an operator, found {type_text(type(value))}")
+    choice = param.type.bounds
+    # By name: a cell of a notebook that is run again makes another operator of the same name.
+    if isinstance(choice, Choice) and value.name not in [getattr(v, "name", v) for v in choice.values]:
+        raise Mismatch(f"{where}: expected one of {choice}, found the operator '{value.name}'")
+    return value
 
 
 def _explain_default(param: Param) -> list[str]:
@@ -233,13 +262,19 @@ def _explain_default(param: Param) -> list[str]:
     default, spec = param.default, param.type
     if default is MISSING or (default is None and (spec.optional or spec.kind == "seed")):
         return []
-    if param.takes_operator:
-        is_operator = getattr(default, "__flowlearner_operator__", False)
-        return [] if is_operator else [f"default of parameter '{param.name}': expected an operator"]
+    if isinstance(default, (Range, LogRange, Choice)):
+        return [
+            f"default of parameter '{param.name}': {default!r} is no value; write "
+            f"{param.name}: Annotated[{spec}, {default!r}]"
+        ]
     if spec.is_table and isinstance(default, (str, os.PathLike)):
         return []
+    where = f"default of parameter '{param.name}'"
     try:
-        conform(default, spec, f"default of parameter '{param.name}'")
+        if param.takes_operator:
+            conform_operator(default, param, where)
+        else:
+            conform(default, spec, where)
     except Mismatch as error:
         return [str(error)]
     return []

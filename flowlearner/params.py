@@ -16,8 +16,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from flowlearner.definition import Definition
 from flowlearner.errors import ParameterError, shorten, suggest
-from flowlearner.interface import MISSING, Param
-from flowlearner.spec import TABLE_TYPES, Mismatch, conform, qualified_name, type_text
+from flowlearner.interface import MISSING, Param, conform_operator
+from flowlearner.spec import TABLE_TYPES, Mismatch, conform, qualified_name
 from flowlearner.types import Choice
 
 ARTIFACT_PREFIX = "artifact:"
@@ -52,7 +52,8 @@ def bind_params(definition: Definition, given: Mapping[str, Any], seed: int) -> 
     problems: list[str] = []
     for name in given:
         if name not in params:
-            problems.append(f"no parameter '{name}'; it takes {shorten(params)}.{suggest(name, params)}")
+            near = suggest(name, params)
+            problems.append(f"no parameter '{name}'; it takes {shorten(params)}" + (near and f".{near}"))
     static: dict[str, Any] = {}
     values: dict[str, Any] = {}
     for name, param in params.items():
@@ -86,9 +87,7 @@ def conform_given(param: Param, value: Any) -> Any:
     """Return a given value as its declared type; a table or file may be named by text."""
     where = f"parameter '{param.name}'"
     if param.takes_operator:
-        if not getattr(value, "__flowlearner_operator__", False):
-            raise Mismatch(f"{where}: expected an operator, found {type_text(type(value))}")
-        return value
+        return conform_operator(value, param, where)
     spec = param.type
     is_named = isinstance(value, (str, os.PathLike))
     if is_named and (spec.is_table or (str(value).startswith(ARTIFACT_PREFIX) and not _takes_text(param))):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 import types
 import typing
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Annotated, Any, ForwardRef, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, ForwardRef, Literal, TypeVar, Union, get_args, get_origin, is_typeddict
 
 from flowlearner.errors import shorten, suggest
 from flowlearner.types import Choice, Columns, LogRange, Mark, Range
@@ -183,6 +183,10 @@ def _is_union(hint: Any) -> bool:
     return get_origin(hint) in (Union, types.UnionType)
 
 
+def with_article(noun: object) -> str:
+    return f"{'an' if str(noun)[:1] in 'aeiouAEIOU' else 'a'} {noun}"
+
+
 def explain_mismatch(produced: TypeSpec, expected: TypeSpec, source: str = "") -> str | None:
     """Return None where a value of type `produced` may be given for `expected`, else why not and the cure."""
     reason = ""
@@ -196,7 +200,9 @@ def explain_mismatch(produced: TypeSpec, expected: TypeSpec, source: str = "") -
     elif produced.optional and not expected.optional and produced.kind != "seed":
         reason = f", which may be None. Handle None in an operator, or accept '{expected} | None' here."
     elif not _is_base_assignable(produced, expected):
-        reason = f". Give a {expected}, or change one of the two annotations."
+        reason = f". Give {with_article(expected)}, or change one of the two annotations."
+        if str(produced) == str(expected):
+            reason = ": two types of one name. Where the class was defined again, define what uses it again."
     if not reason:
         return None
     return f"expects {expected} but gets {produced}" + (f" from {source}" if source else "") + reason
@@ -279,6 +285,64 @@ def is_subtype(a: Any, b: Any) -> bool:
     if a_class is tuple and a_args[-1] is Ellipsis:
         return False
     return len(a_args) == len(b_args) and all(is_subtype(x, y) for x, y in zip(a_args, b_args, strict=True))
+
+
+def explain_hint(hint: Any) -> Iterator[str]:
+    """Yield what is wrong with an annotation: it is no type, or its markers do not belong to its type."""
+    origin = get_origin(hint)
+    if origin is Annotated:
+        yield from _explain_marks(make_spec(hint))
+        yield from explain_hint(get_args(hint)[0])
+    elif isinstance(hint, _WORDS) or hint in _WORDS:
+        text = f"{hint.__name__}(...)" if isinstance(hint, type) else repr(hint)
+        yield f"{text} is no type; write Annotated[TYPE, {text}]"
+    elif isinstance(hint, (list, tuple)):
+        inner = ", ".join(type_text(h) for h in hint)
+        yield f"{type(hint)(hint)!r} is no type; write {type(hint).__name__}[{inner}]"
+    elif isinstance(hint, TypeVar):
+        yield f"'{hint.__name__}' stands for any type; write the type itself"
+    elif is_typeddict(hint):
+        yield f"values cannot be checked against the TypedDict {type_text(hint)}; use a NamedTuple"
+    elif getattr(hint, "_is_protocol", False) and not getattr(hint, "_is_runtime_protocol", False):
+        yield f"values cannot be checked against the protocol {type_text(hint)}; make it @runtime_checkable"
+    elif is_namedtuple(origin):
+        yield f"{type_text(hint)} fills in a generic NamedTuple; write a NamedTuple without type parameters"
+    elif _is_union(hint) or (isinstance(origin, type) and issubclass(origin, Collection)):
+        for inner in get_args(hint):
+            yield from explain_hint(inner)
+    elif (named := _named_type(hint)) is not None:
+        yield from explain_hint(named)
+    elif isinstance(hint, (types.FunctionType, types.BuiltinFunctionType, types.ModuleType, str, int, float)):
+        cure = "; write Any" if hint is any else "; write Callable" if hint is callable else ""
+        yield f"{getattr(hint, '__name__', repr(hint))} is no type{cure}"
+
+
+_WORDS = (Range, LogRange, Choice, Columns)
+
+
+def _explain_marks(spec: TypeSpec) -> Iterator[str]:
+    for word in (m for m in spec.marks if m in _WORDS):
+        yield f"{word.__name__} in Annotated needs its values: write {word.__name__}(...)"
+    bounds = [m for m in spec.marks if isinstance(m, (Range, LogRange, Choice))]
+    if len(bounds) > 1:
+        yield f"{' and '.join(map(repr, bounds))} are two limits of one value; give one"
+    if spec.columns is not None and not (spec.is_table or spec.is_any):
+        yield f"Columns describes a table, but the type is {spec}"
+    members = get_args(spec.base) if _is_union(spec.base) else (spec.base,)
+    for limit in bounds:
+        if isinstance(limit, Choice):
+            yield from _explain_choice(limit, spec)
+        elif not any(make_spec(m).base in (int, float, Any) for m in members):
+            yield f"{type(limit).__name__} limits int or float, but the type is {spec}"
+
+
+def _explain_choice(choice: Choice, spec: TypeSpec) -> Iterator[str]:
+    for value in choice.values:
+        if not hasattr(value, "__flowlearner_operator__"):
+            try:
+                conform(value, replace(spec, marks=()), "a value of Choice")
+            except Mismatch as error:
+                yield str(error)
 
 
 class Mismatch(Exception):

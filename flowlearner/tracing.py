@@ -25,7 +25,7 @@ from flowlearner.futures import (
     make_outputs,
 )
 from flowlearner.graph import Binding, Collection, Literal, Node, NodeRef, ParamRef, RunSeed
-from flowlearner.interface import MISSING, Interface, Param
+from flowlearner.interface import MISSING, Interface, Param, conform_operator
 from flowlearner.operation import Operator, active_tracer, split_map
 from flowlearner.places import find_library, find_location, find_raised, location_of
 from flowlearner.spec import (
@@ -39,6 +39,7 @@ from flowlearner.spec import (
     qualified_name,
     takes_container,
     type_text,
+    with_article,
 )
 
 # A loop on a future usually ends with its second round; one that does not is left by an exception.
@@ -361,26 +362,28 @@ class Tracer:
         if _holds_future(value):
             return self._bind_collection(value, param, place, report)
         if param.takes_operator and not isinstance(value, Operator):
-            return report(f" expects an operator but gets {_describe(value)}. Give it without calling it.")
+            cure = "Give the operator itself, without calling it."
+            return report(f" expects an operator but gets {_describe(value)}. {cure}")
         if isinstance(value, Operator) and not param.takes_operator and not spec.is_any:
             return report(
                 f" expects {spec} but gets the operator '{value.name}' itself. Call it: {value.name}(...)."
             )
-        if isinstance(value, Operator) or (spec.is_table and isinstance(value, (str, os.PathLike))):
-            return Literal(value if isinstance(value, Operator) else os.fspath(value))
+        if spec.is_table and isinstance(value, (str, os.PathLike)):
+            return Literal(os.fspath(value))
         if value is None and spec.kind == "seed":
             return RunSeed()
         if inside := _find_hidden_future(value):
-            return report(
-                f" gets {_describe(value)} that is made of {inside}, a future: {NO_VALUE}. Make it in an "
-                "operator, which receives the values.",
-                "future-as-value",
-            )
+            made = f"{with_article(_describe(value))} that is made of {inside}, a future"
+            cure = "Make it in an operator, which receives the values."
+            return report(f" gets {made}: {NO_VALUE}. {cure}", "future-as-value")
         try:
-            return Literal(conform(value, spec, what))
+            if param.takes_operator:
+                return Literal(conform_operator(value, param, what))
+            return Literal(value if isinstance(value, Operator) else conform(value, spec, what))
         except Mismatch as error:
             reason = str(error).removeprefix(what)
-            return report(f"{reason}. Give a value that fits, or change the annotation.", "value")
+            stop = "" if reason.endswith("?") else "."
+            return report(f"{reason}{stop} Give a value that fits, or change the annotation.", "value")
 
     def _bind_collection(
         self, value: Any, param: Param, place: _Place, report: Callable[[str], Binding]
@@ -400,7 +403,7 @@ class Tracer:
             cure = (
                 "A set cannot hold futures: use a list."
                 if make in (set, frozenset)
-                else f"Give a {param.type}."
+                else f"Give {with_article(param.type)}."
             )
             return report(f" expects {param.type} but gets a {make.__name__} of futures. {cure}")
         keys = tuple(value) if make is dict else ()

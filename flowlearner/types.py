@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Never, TypeVar
 
 T = TypeVar("T")
 
@@ -73,9 +73,10 @@ class Choice:
 
     values: tuple[Any, ...]
 
-    def __init__(self, values: Any) -> None:
-        if isinstance(values, str) or not hasattr(values, "__iter__"):
-            raise TypeError(f"Choice takes a list of values, found {values!r}")
+    def __init__(self, values: Any = (), *more: Never) -> None:
+        if more or isinstance(values, str) or not hasattr(values, "__iter__"):
+            found = ", ".join(map(repr, (values, *more)))
+            raise TypeError(f"Choice takes a list of values: write Choice([{found}])")
         object.__setattr__(self, "values", tuple(values))
         if not self.values:
             raise ValueError("Choice([]): at least one value is needed")
@@ -87,6 +88,7 @@ class Choice:
         return "{" + ",".join(str(getattr(v, "name", v)) for v in self.values) + "}"
 
 
+_BUILTINS: dict[str, type] = {t.__name__: t for t in (float, int, bool, str, bytes)}
 _COLUMN_TYPES = ("float", "int", "bool", "str", "bytes", "datetime", "date", "Timestamp")
 
 
@@ -110,8 +112,12 @@ class Columns:
             raise ValueError(f"Columns: '{twice[0]}' is named twice")
         for name in names:
             if not isinstance(name, str):
-                raise TypeError(f"Columns: expected the name of a column, found {name!r}")
+                raise TypeError(
+                    f"Columns: expected the name of a column, found {name!r}; write Columns(age=float), or "
+                    'Columns("age", "city") for columns of any type'
+                )
         for name, kind in types.items():
+            types[name] = _BUILTINS.get(kind, kind) if isinstance(kind, str) else kind
             if kind is not Any and getattr(kind, "__name__", kind) not in _COLUMN_TYPES:
                 known = ", ".join((*_COLUMN_TYPES, "Any"))
                 raise TypeError(f"Columns: column '{name}' is of type {kind!r}; expected one of {known}")

@@ -16,6 +16,7 @@ from flowlearner import (
     Metric,
     Model,
     Operator,
+    ParameterError,
     Range,
     Static,
     operator,
@@ -103,6 +104,25 @@ def test_a_static_parameter_is_a_plain_value_and_chooses_the_graph() -> None:
 
     assert len(many.compile().nodes) == 3
     assert len(many.compile(times=4).nodes) == 5
+
+
+def test_static_parameters_that_are_left_out_unknown_or_wrong_are_listed_together() -> None:
+    @workflow
+    def many(n: int, trainer: Operator[..., Any], times: Static[int], size: Static[int] = 1) -> int:
+        return count(n)
+
+    with pytest.raises(ParameterError) as caught:
+        many.compile(n=3, tims=2, size="a")
+    text = str(caught.value)
+    for words in (
+        "'n' is a future while compiling",
+        "no parameter 'tims'",
+        "Did you mean 'times'?",
+        "needs a value for 'trainer: Operator",
+        "needs a value for 'times: int'",
+        "'size': expected int, found str 'a'",
+    ):
+        assert words in text
 
 
 def test_map_makes_one_call_for_each_element() -> None:
@@ -323,6 +343,42 @@ def test_a_literal_outside_its_range_or_choice_is_an_error() -> None:
     texts = [p.message for p in problems_of(outside)]
     assert any("1..12" in t and "13" in t for t in texts)
     assert any("{a,b}" in t and "'c'" in t for t in texts)
+
+
+def test_a_near_choice_is_suggested() -> None:
+    @operator
+    def boost(kind: Annotated[str, Choice(["gbtree", "dart"])]) -> int:
+        return 0
+
+    @workflow
+    def typo() -> int:
+        return boost("gbtre")
+
+    assert "found 'gbtre'. Did you mean 'gbtree'? Give a value" in problems_of(typo)[0].message
+
+
+def test_two_types_of_one_name_are_told_apart() -> None:
+    def make() -> Any:
+        class Setting(NamedTuple):
+            depth: int
+
+        return Setting
+
+    first, second = make(), make()
+
+    def gives(n): ...  # type: ignore[no-untyped-def]
+
+    def takes(given): ...  # type: ignore[no-untyped-def]
+
+    gives.__annotations__ = {"n": int, "return": list[first]}
+    takes.__annotations__ = {"given": list[second], "return": int}
+    give, take = operator(gives), operator(takes)
+
+    @workflow
+    def stale(n: int) -> int:
+        return take(give(n))  # type: ignore[no-any-return]
+
+    assert "two types of one name. Where the class was defined again" in problems_of(stale)[0].message
 
 
 def test_a_type_without_codec_is_an_error() -> None:

@@ -193,3 +193,22 @@ def test_a_workflow_of_a_function_travels_by_cloudpickle() -> None:
     assert found.options.seed == 3
     assert [n.name for n in found.compile().nodes] == ["double", "halve"]
     assert found(2) == Both(4, 2.0)
+
+
+def test_nothing_runs_while_another_workflow_compiles() -> None:
+    @workflow
+    def outer(n: int) -> int:
+        return double(numbers.run(n=3).outputs.value)
+
+    calls.clear()
+    with pytest.raises(
+        CompileError, match=r"nothing runs while a workflow compiles.*call it: numbers\(\.\.\.\)"
+    ):
+        outer.compile()
+    assert calls == []
+
+
+@pytest.mark.parametrize("name", ["run", "submit", "plan", "compile"])
+def test_values_without_the_names_of_their_parameters_are_refused(name: str) -> None:
+    with pytest.raises(ParameterError, match=r"workflow 'numbers': give its parameters by name: n=\.\.\."):
+        getattr(numbers, name)(3)

@@ -11,14 +11,16 @@ from collections.abc import Callable, Iterator
 from datetime import date
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Generic, NamedTuple, Protocol, TypedDict, TypeVar
 
 import pandas as pd
 import pytest
 
 from flowlearner import (
+    Choice,
     Columns,
     DefinitionError,
+    LogRange,
     Metric,
     Model,
     Operator,
@@ -197,6 +199,91 @@ def test_an_output_cannot_be_a_secret() -> None:
 
     with pytest.raises(DefinitionError, match="output 'result' is a Secret, which only a parameter can be"):
         make_interface(leak, "operator")
+
+
+T = TypeVar("T")
+
+
+class Generics(NamedTuple, Generic[T]):
+    value: T
+
+
+class Fields(TypedDict):
+    value: int
+
+
+class Shape(Protocol):
+    def area(self) -> float: ...
+
+
+@pytest.mark.parametrize(
+    ("hint", "words"),
+    [
+        ([int], "[<class 'int'>] is no type; write list[int]"),
+        ((int, str), "is no type; write tuple[int, str]"),
+        (Range(1, 3), "write Annotated[TYPE, Range(low=1, high=3, step=None)]"),
+        (Choice, "Choice(...) is no type; write Annotated[TYPE, Choice(...)]"),
+        (any, "any is no type; write Any"),
+        (callable, "callable is no type; write Callable"),
+        (3, "3 is no type"),
+        (json, "json is no type"),
+        (T, "'T' stands for any type; write the type itself"),
+        (list[T], "'T' stands for any type"),  # type: ignore[valid-type]
+        (Generics[int], "Generics[int] fills in a generic NamedTuple"),
+        (Fields, "values cannot be checked against the TypedDict Fields"),
+        (Shape | None, "make it @runtime_checkable"),
+        (Annotated[str, Range(1, 3)], "Range limits int or float, but the type is str"),
+        (list[Annotated[str, LogRange(1, 3)]], "LogRange limits int or float"),
+        (Annotated[int, Choice(["a"])], "a value of Choice: expected int, found str 'a'"),
+        (Annotated[int, Choice], "write Choice(...)"),
+        (Annotated[int, Range(1, 3), Choice([1])], "are two limits of one value; give one"),
+        (Annotated[int, Columns(age=int)], "Columns describes a table, but the type is int"),
+    ],
+)
+def test_an_annotation_that_is_no_type_or_does_not_fit_its_type_is_refused(hint: Any, words: str) -> None:
+    def takes(n): ...  # type: ignore[no-untyped-def]
+
+    def gives() -> int:
+        return 0
+
+    takes.__annotations__ = {"n": hint, "return": int}
+    gives.__annotations__ = {"return": hint}
+    for fn, place in ((takes, "parameter 'n': "), (gives, "output 'result': ")):
+        with pytest.raises(DefinitionError) as caught:
+            make_interface(fn, "operator")
+        assert place in str(caught.value)
+        assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "hint",
+    [
+        Annotated[int | None, Range(1, 3)],
+        Annotated[Any, Range(1, 3)],
+        Annotated[int | str, Range(1, 3)],
+        Annotated[float, Choice([1, 2.5])],
+        Annotated[str | None, Choice(["a", None])],
+        Annotated[list[int], Choice([[1], [2]])],
+        Annotated[pd.DataFrame | None, Columns(age=int)],
+        Callable[[int], int],
+        Operator[..., Any],
+        Iterator[int],
+        Metric,
+    ],
+)
+def test_an_annotation_whose_words_fit_is_taken(hint: Any) -> None:
+    def takes(n): ...  # type: ignore[no-untyped-def]
+
+    takes.__annotations__ = {"n": hint, "return": int}
+    make_interface(takes, "operator")
+
+
+def test_a_range_given_as_the_default_says_how_to_annotate() -> None:
+    def wrong(depth: int = Range(1, 3)) -> int:  # type: ignore[assignment]
+        return depth
+
+    with pytest.raises(DefinitionError, match=r"write depth: Annotated\[int, Range\(low=1"):
+        make_interface(wrong, "workflow")
 
 
 def test_static_and_operator_parameters_are_static() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from flowlearner import (
     Choice,
+    CompileError,
     File,
     Model,
     Operator,
@@ -99,6 +100,29 @@ def test_a_value_that_does_not_fit_is_refused_with_what_is_expected(given: Any, 
         bind(**given)
     assert words in str(caught.value)
     assert "workflow 'sizes'" in str(caught.value)
+
+
+def test_an_operator_outside_of_its_choice_is_refused() -> None:
+    @operator
+    def other(rows: pd.DataFrame) -> int:
+        return 0
+
+    @workflow
+    def chooses(rows: pd.DataFrame, measure: Annotated[Operator[..., Any], Choice([size])] = size) -> int:
+        return measure(rows)  # type: ignore[no-any-return]
+
+    wrong = "'measure': expected one of {size}, found the operator 'other'"
+    with pytest.raises(ParameterError, match=wrong):
+        bind_params(chooses, {"rows": "a.csv", "measure": other}, seed=0)
+    with pytest.raises(ParameterError, match=wrong):
+        chooses.compile(measure=other)
+
+    @workflow
+    def outer(rows: pd.DataFrame) -> int:
+        return chooses(rows, other)
+
+    with pytest.raises(CompileError, match=wrong):
+        outer.compile()
 
 
 def test_all_mistakes_are_listed_together() -> None:

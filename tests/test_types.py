@@ -44,6 +44,7 @@ def test_both_ends_of_a_range_and_each_value_of_a_choice_are_inside(
         (lambda: LogRange(0, 1), "low must be above 0"),
         (lambda: Choice([]), "at least one value"),
         (lambda: Choice("abc"), "takes a list of values"),
+        (lambda: Choice("a", "b"), r"write Choice\(\['a', 'b'\]\)"),  # type: ignore[arg-type]
         (lambda: Columns("age", age=float), "'age' is named twice"),
         (lambda: Columns(age=list), "column 'age' is of type"),
         (lambda: Columns(age="number"), "expected one of float, int"),
@@ -63,3 +64,7 @@ def test_ranges_and_choices_read_as_on_the_command_line() -> None:
 def test_columns_keep_their_order_and_a_bare_name_has_any_type() -> None:
     columns = Columns("carrier", delay=float, at=datetime)
     assert columns.types == (("carrier", Any), ("delay", float), ("at", datetime))
+
+
+def test_a_column_may_name_its_builtin_type_by_text() -> None:
+    assert Columns(age="int", city="str") == Columns(age=int, city=str)

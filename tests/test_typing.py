@@ -14,7 +14,7 @@ from typing import Annotated, NamedTuple
 
 import pandas as pd
 
-from flowlearner import Metric, Model, Operator, Range, Seed, Static, operator, workflow
+from flowlearner import Choice, Metric, Model, Operator, Range, Seed, Static, operator, workflow
 
 
 class Parts(NamedTuple):
@@ -57,6 +57,8 @@ delays(df, max_depth="deep")  # error: arg-type
 delays.with_options(experimnt="x")  # error: arg-type
 delays.with_options(seed="x")  # error: arg-type
 operator(cpu=2)  # error: call-overload
+delays.run(df)  # error: arg-type
+Choice("a", "b")  # error: arg-type
 """
 
 
