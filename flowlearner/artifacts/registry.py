@@ -64,6 +64,11 @@ def register_codec(codec: Codec) -> Codec:
     return codec
 
 
+def list_own_codecs() -> list[Codec]:
+    """Return the codecs that were registered here, in the order in which they were."""
+    return _own[::-1]
+
+
 def get_codec(name: str) -> Codec:
     """Return the codec that reads what was stored under its name, such as "table/1".
 

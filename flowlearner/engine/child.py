@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import os
 import pickle
-import signal
 import sys
 import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
-from flowlearner.artifacts import ArtifactStore
+from flowlearner.artifacts import ArtifactStore, register_codec
 from flowlearner.engine.logs import NodeContext, captured
 from flowlearner.engine.node import NodeFailure, call_operator, describe_error
 from flowlearner.engine.process import Request
@@ -21,16 +17,7 @@ from flowlearner.loading import claim_folders
 from flowlearner.operation import Operator
 from flowlearner.records import ErrorInfo, LogLine, MetricPoint
 
-PR_SET_PDEATHSIG = 1
 Send = Callable[[str, Any], None]
-
-
-def die_with_parent(parent_pid: int) -> None:
-    """Ask the kernel to kill this process when its parent dies (Linux; elsewhere the closed pipe ends it)."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent_pid:
-        os._exit(1)
 
 
 class _SendingMetrics(list[MetricPoint]):
@@ -60,6 +47,8 @@ def load_request(connection: Connection) -> Request:
         message = f"the operator cannot be loaded in a child process: {info.type}: {info.message}"
         raise NodeFailure(ErrorInfo(info.type, message, info.traceback)) from None
     assert isinstance(request, Request), "a parent sends one request"
+    for codec in request.codecs:
+        register_codec(codec)
     if _is_imported(request.operator):
         now = request.operator.fingerprint()
         # Code that was sent by value has no source here: it is what the parent holds.
@@ -79,8 +68,7 @@ def _is_imported(operator: Operator[Any, Any]) -> bool:
     return found is operator
 
 
-def main(fd: int, parent_pid: int) -> None:
-    die_with_parent(parent_pid)
+def main(fd: int) -> None:
     connection = Connection(fd)
     lock = threading.Lock()
 

@@ -29,6 +29,12 @@ def hide_secrets(text: str, secrets: Sequence[str]) -> str:
     return text
 
 
+def make_recordable(text: str, secrets: Sequence[str]) -> str:
+    """Return a text that every database and Prefect take: no secret, NUL, or half of a surrogate pair."""
+    text = hide_secrets(text, secrets).replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 class NodeContext:
     """Collects the logs and metrics of one call.
 
@@ -36,6 +42,9 @@ class NodeContext:
         sink: sees each line at once.
         secrets: texts that are replaced by *** in every line.
         echo: whether what is printed also goes where it would go outside of a run.
+
+    Attributes:
+        ended: set when the call is over.
     """
 
     def __init__(
@@ -52,13 +61,15 @@ class NodeContext:
         self.metrics: list[MetricPoint] = []
         self.secrets = tuple(s for s in secrets if s)
         self.echo = echo
+        self.ended = False
         self._sink = sink
         # What stdout and stderr have printed since the last end of a line.
         self._partial: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def add_line(self, level: str, message: str) -> None:
-        line = LogLine(datetime.now(UTC), level, hide_secrets(message, self.secrets)[:MAX_CHARS], self.node)
+        text = make_recordable(message, self.secrets)[:MAX_CHARS]
+        line = LogLine(datetime.now(UTC), level, text, self.node)
         with self._lock:
             if len(self.lines) > MAX_LINES:
                 return
@@ -94,6 +105,12 @@ def _last_state(line: str) -> str:
 current_node: ContextVar[NodeContext | None] = ContextVar("flowlearner_node", default=None)
 
 
+def find_node() -> NodeContext | None:
+    """Return the node that runs here; a thread that outlives its node is no node's any more."""
+    context = current_node.get()
+    return None if context is None or context.ended else context
+
+
 @contextmanager
 def outside_node() -> Iterator[None]:
     """What is logged or printed within is not the node's."""
@@ -120,7 +137,7 @@ def report(*, step: int | None = None, **values: float) -> None:
     Example:
         flowlearner.report(step=3, auc=0.71)
     """
-    context = current_node.get()
+    context = find_node()
     if step is not None:
         # Those of numpy too, which the catalog would not take as they are.
         if not hasattr(step, "__index__"):
@@ -141,7 +158,7 @@ class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if getattr(record, FORWARDED, False):
             return
-        context = current_node.get()
+        context = find_node()
         if context is not None:
             try:
                 context.add_line(record.levelname, self.format(record))
@@ -162,7 +179,7 @@ class _Tee(io.TextIOBase):
         self._stream = stream
 
     def write(self, text: str) -> int:
-        context = current_node.get()
+        context = find_node()
         if context is not None:
             context.write(text, self._stream)
             if not context.echo:
@@ -197,6 +214,7 @@ class _Capture:
         self._users = 0
         self._root_level = logging.WARNING
         self._show_warning: Any = None
+        self._start_thread: Any = None
 
     def __enter__(self) -> None:
         with self._lock:
@@ -210,6 +228,8 @@ class _Capture:
                 root.setLevel(logging.INFO)
             self._show_warning, warnings.showwarning = warnings.showwarning, self._take_warning
             sys.stdout, sys.stderr = _Tee(sys.stdout, "stdout"), _Tee(sys.stderr, "stderr")
+            self._start_thread = threading.Thread.start
+            threading.Thread.start = _make_start(self._start_thread)  # type: ignore[method-assign,assignment]
 
     def __exit__(self, *ignored: object) -> None:
         with self._lock:
@@ -225,6 +245,7 @@ class _Capture:
                 sys.stdout = sys.stdout.target
             if isinstance(sys.stderr, _Tee):
                 sys.stderr = sys.stderr.target
+            threading.Thread.start = self._start_thread  # type: ignore[method-assign]
 
     def _take_warning(
         self,
@@ -235,12 +256,30 @@ class _Capture:
         file: TextIO | None = None,
         line: str | None = None,
     ) -> None:
-        context = current_node.get()
+        context = find_node()
         if context is not None:
             context.add_line("WARNING", f"{category.__name__}: {message} ({filename}:{lineno})")
         if context is None or context.echo:
             with outside_node():
                 self._show_warning(message, category, filename, lineno, file, line)
+
+
+def _make_start(start: Callable[[threading.Thread], None]) -> Callable[[threading.Thread], None]:
+    """Return a `Thread.start` with which threads that a node starts are the node's too."""
+
+    def start_in_node(thread: threading.Thread) -> None:
+        context = find_node()
+        if context is not None:
+            run = thread.run
+
+            def run_in_node() -> None:
+                current_node.set(context)
+                run()
+
+            thread.run = run_in_node  # type: ignore[method-assign]
+        start(thread)
+
+    return start_in_node
 
 
 node_handler = _Handler(logging.INFO)

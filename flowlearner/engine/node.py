@@ -14,7 +14,7 @@ from typing import Any
 from flowlearner import errors
 from flowlearner.artifacts import ArtifactStore, choose_codec, get_codec
 from flowlearner.cache import UNSET, BoundValue
-from flowlearner.engine.logs import NodeContext, current_node, hide_secrets
+from flowlearner.engine.logs import NodeContext, current_node, make_recordable
 from flowlearner.errors import (
     FlowLearnerError,
     InputError,
@@ -34,6 +34,7 @@ _PACKAGE = str(Path(__file__).parents[1]) + os.sep
 _STANDARD_LIBRARY = str(Path(os.__file__).parent) + os.sep
 MAX_SCALAR_CHARS = 1000
 MAX_MESSAGE_CHARS = 10_000
+MAX_TRACEBACK_CHARS = 50_000
 MAX_CHAIN = 5
 # Shorter secrets appear in other texts by chance.
 MIN_SECRET_CHARS = 4
@@ -112,6 +113,7 @@ def call_operator(
             platform=isinstance(error, PlatformError),
         ) from None
     finally:
+        context.ended = True
         current_node.reset(token)
     return Outcome(outputs, artifacts, tuple(context.metrics), tuple(context.lines))
 
@@ -338,8 +340,9 @@ def describe_error(error: BaseException, secrets: Sequence[str] = ()) -> ErrorIn
     # What this package found wrong by itself is all in its message; libraries' frames would explain nothing.
     is_own = isinstance(error, FlowLearnerError) and not _list_frames(error)
     text = "" if is_own else "".join(_format_chain(error))
-    message = hide_secrets(message, secrets)[:MAX_MESSAGE_CHARS]
-    return ErrorInfo(type(error).__name__, message, hide_secrets(text, secrets))
+    message = make_recordable(message, secrets)[:MAX_MESSAGE_CHARS]
+    text = make_recordable(text, secrets)[:MAX_TRACEBACK_CHARS]
+    return ErrorInfo(type(error).__name__, message, text)
 
 
 def _message_of(error: BaseException) -> str:
@@ -356,18 +359,26 @@ def _list_frames(error: BaseException) -> list[str]:
 
 
 def _format_chain(error: BaseException) -> Iterator[str]:
-    formatted = traceback.TracebackException.from_exception(error)
-    chain: list[traceback.TracebackException] = []
-    current: traceback.TracebackException | None = formatted
-    while current is not None and len(chain) < MAX_CHAIN:
-        chain.append(current)
-        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
-    for item in reversed(chain):
-        frames = [f for f in item.stack if not f.filename.startswith(_PACKAGE)]
-        if frames:
-            yield "Traceback (most recent call last):\n"
-            yield from traceback.StackSummary.from_list(frames).format()
-        yield from item.format_exception_only()
+    """Yield the parts of a traceback, what was raised last first: it names the operator's own line."""
+    item = traceback.TracebackException.from_exception(error)
+    for _ in range(MAX_CHAIN):
+        _drop_own_frames(item)
+        yield from item.format(chain=False)
+        if item.__cause__ is not None:
+            item, link = item.__cause__, "It was caused by:"
+        elif item.__context__ is not None and not item.__suppress_context__:
+            item, link = item.__context__, "It was raised while this exception was handled:"
+        else:
+            return
+        yield f"\n{link}\n\n"
+
+
+def _drop_own_frames(item: traceback.TracebackException) -> None:
+    item.stack = traceback.StackSummary.from_list(
+        [frame for frame in item.stack if not frame.filename.startswith(_PACKAGE)]
+    )
+    for inner in item.exceptions or ():
+        _drop_own_frames(inner)
 
 
 def rebuild_platform_error(info: ErrorInfo) -> PlatformError:

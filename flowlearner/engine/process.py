@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import pickle
 import signal
 import subprocess
@@ -18,7 +16,9 @@ from typing import Any
 
 import cloudpickle
 
+from flowlearner.artifacts import Codec
 from flowlearner.cache import BoundValue
+from flowlearner.engine.guard import kill_family
 from flowlearner.engine.logs import NodeContext
 from flowlearner.engine.node import NodeFailure, Outcome
 from flowlearner.loading import get_roots
@@ -32,13 +32,18 @@ LIVENESS_POLL_S = 0.2
 # loaded what it needs: a user's file may be named like a module of it.
 _START = (
     f"import sys; sys.path.append({str(Path(__file__).parents[2])!r}); "
-    "from flowlearner.engine.child import main; main(int(sys.argv[1]), int(sys.argv[2]))"
+    "from flowlearner.engine.guard import watch_parent; fd = int(sys.argv[1]); watch_parent(1, 2, fd); "
+    "from flowlearner.engine.child import main; main(fd)"
 )
 
 
 @dataclass(frozen=True)
 class Request:
-    """All that a child needs. It travels by cloudpickle and is never stored."""
+    """All that a child needs. It travels by cloudpickle and is never stored.
+
+    Attributes:
+        codecs: the user's own in the order of their registration; the operator's module need not load them.
+    """
 
     operator: Operator[Any, Any]
     fingerprint: str
@@ -48,6 +53,7 @@ class Request:
     run_id: str
     node: str
     secrets: tuple[str, ...]
+    codecs: tuple[Codec, ...]
 
 
 def call_in_child(
@@ -123,7 +129,9 @@ def _listen(ours: Connection, child: ChildProcess, context: NodeContext, timeout
 
 def _describe_death(node: str, code: int) -> ErrorInfo:
     if code < 0:
-        name = signal.Signals(-code).name
+        # The numbers of real-time signals have no names.
+        known = signal.Signals.__members__.values()
+        name = signal.Signals(-code).name if -code in known else f"signal {-code}"
         hint = " (out of memory?)" if name == "SIGKILL" else ""
         return ErrorInfo("ProcessDied", f"the process of node '{node}' was killed by {name}{hint}")
     return ErrorInfo(
@@ -138,9 +146,10 @@ class ChildProcess:
         self._lock = threading.Lock()
         self._gone = False
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _START, str(theirs.fileno()), str(os.getpid())],
+            [sys.executable, "-P", "-c", _START, str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
+            # Nothing is ever sent through it: that it closes says that this process has ended.
+            stdin=subprocess.PIPE,
             stdout=2,
             start_new_session=True,
         )
@@ -157,13 +166,10 @@ class ChildProcess:
         with self._lock:
             if self._gone:
                 return
-            # Descendants are listed first: those in a session of their own are not in the child's group.
-            for pid in list_descendants(self.pid):
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.kill(pid, signal.SIGKILL)
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, signal.SIGKILL)
+            kill_family(self.pid)
             self._process.wait()
+            assert self._process.stdin is not None
+            self._process.stdin.close()
             self._gone = True
 
     def wait(self) -> int:
@@ -171,19 +177,3 @@ class ChildProcess:
         code = self._process.wait()
         self.kill()
         return code
-
-
-def list_descendants(pid: int) -> list[int]:
-    """Return the children of a process, their children, and so on (Linux; empty elsewhere)."""
-    children: dict[int, list[int]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            parent = int(stat.read_text(errors="replace").rpartition(")")[2].split()[1])
-            children.setdefault(parent, []).append(int(stat.parent.name))
-    found: list[int] = []
-    todo = [pid]
-    while todo:
-        below = children.get(todo.pop(), [])
-        found += below
-        todo += below
-    return found

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from flowlearner.artifacts import list_own_codecs
 from flowlearner.cache import BoundValue
 from flowlearner.engine.base import RunContext, utc_now
 from flowlearner.engine.logs import NodeContext
@@ -131,6 +132,7 @@ class NodeTask:
             run_id=self.context.run_id,
             node=self.node.name,
             secrets=self.context.secrets,
+            codecs=tuple(list_own_codecs()),
         )
         return call_in_child(request, context, operator.resources.timeout_s, self._child_started)
 

@@ -13,6 +13,7 @@ import pytest
 
 from flowlearner import Columns, Metric, RunFailed, Secret, operator, workflow
 from flowlearner.client import Run
+from flowlearner.engine.node import MAX_MESSAGE_CHARS, MAX_TRACEBACK_CHARS
 from flowlearner.records import ErrorInfo, Status
 from tests.engine.calls import called
 
@@ -118,14 +119,80 @@ def test_the_traceback_holds_the_users_frames_and_none_of_the_engines() -> None:
     assert f"flowlearner{os.sep}engine" not in error.traceback
 
 
-def test_the_cause_of_an_error_is_kept() -> None:
+def test_of_chained_errors_the_last_comes_first_and_says_what_caused_it() -> None:
     @workflow(executor="local")
     def flow(n: int = 0) -> int:
         return chained(n)
 
     error = error_of(fail(flow.run), "chained")
     assert error.message == "cannot divide"
-    assert "ZeroDivisionError" in error.traceback
+    last, link, cause = error.traceback.partition("\n\nIt was caused by:\n\n")
+    assert link
+    assert last.splitlines()[2].strip() == 'raise RuntimeError("cannot divide") from error'
+    assert last.endswith("RuntimeError: cannot divide")
+    assert "in helper" in cause
+    assert cause.endswith("ZeroDivisionError: integer division or modulo by zero\n")
+
+
+def test_an_error_that_met_another_says_so() -> None:
+    @operator
+    def handle(n: int) -> int:
+        try:
+            return helper(n)
+        except ZeroDivisionError:
+            return int({}["missing"])
+
+    @workflow(executor="local")
+    def flow(n: int = 0) -> int:
+        return handle(n)
+
+    text = error_of(fail(flow.run), "handle").traceback
+    last, link, before = text.partition("\nIt was raised while this exception was handled:\n")
+    assert "KeyError: 'missing'" in last
+    assert link
+    assert "ZeroDivisionError" in before
+
+
+def test_every_error_of_a_group_is_kept() -> None:
+    @operator
+    def several(n: int) -> int:
+        raise ExceptionGroup("two of them", [ValueError("the first"), TypeError("the second")])
+
+    @workflow(executor="local")
+    def flow(n: int = 0) -> int:
+        return several(n)
+
+    text = error_of(fail(flow.run), "several").traceback
+    assert "ValueError: the first" in text
+    assert "TypeError: the second" in text
+
+
+def test_a_huge_message_is_cut_in_the_traceback_too() -> None:
+    @operator
+    def verbose(n: int) -> int:
+        raise ValueError("x" * 1_000_000)
+
+    @workflow(executor="local")
+    def flow(n: int = 0) -> int:
+        return verbose(n)
+
+    error = error_of(fail(flow.run), "verbose")
+    assert len(error.message) == MAX_MESSAGE_CHARS
+    assert len(error.traceback) == MAX_TRACEBACK_CHARS
+
+
+def test_a_message_that_is_no_unicode_is_recorded_readably() -> None:
+    @operator
+    def read(n: int) -> int:
+        raise ValueError("no file 'caf\udce9\0'")
+
+    @workflow(executor="local")
+    def flow(n: int = 0) -> int:
+        return read(n)
+
+    error = error_of(fail(flow.run), "read")
+    assert error.message == "no file 'caf\\udce9\N{REPLACEMENT CHARACTER}'"
+    error.traceback.encode()
 
 
 def test_an_operator_that_ends_python_fails_its_node_only() -> None:

@@ -39,6 +39,14 @@ FLOW = """
         child.kill()
         return n + 1
 
+    @operator(isolate=True)
+    def start(folder: str) -> int:
+        near = subprocess.Popen(["sh", "-c", "sleep 600; :"])
+        far = subprocess.Popen(["sleep", "600"], start_new_session=True)
+        Path(folder, "pids").write_text(f"{os.getpid()} {near.pid} {far.pid}")
+        Path(folder, "pids").rename(Path(folder, "ready"))
+        return near.wait()
+
     @operator
     def sleep(folder: str, n: int) -> int:
         Path(folder, "ready").touch()
@@ -57,8 +65,13 @@ FLOW = """
     def sleeper(folder: str, n: int = 1) -> int:
         return last(sleep(folder, first(n)))
 
+    @workflow(executor="local")
+    def family(folder: str) -> int:
+        return start(folder)
+
     if __name__ == "__main__":
-        print({"flow": flow, "sleeper": sleeper}[sys.argv[1]].run(folder=sys.argv[2]).outputs.result)
+        chosen = {"flow": flow, "sleeper": sleeper, "family": family}[sys.argv[1]]
+        print(chosen.run(folder=sys.argv[2]).outputs.result)
 """
 
 
@@ -143,6 +156,16 @@ def test_sigterm_cancels_as_ctrl_c_does(script: Script) -> None:
     process.communicate(timeout=30)
     assert Client().list_runs()[0].status is Status.CANCELLED
     assert [p for p in script.read_pids() if is_running(p)] == []
+
+
+def test_a_killed_run_leaves_nothing_that_its_isolated_nodes_have_started(script: Script) -> None:
+    process = script.start("family")
+    wait_for(script.is_ready)
+    pids = script.read_pids()
+    assert all(is_running(p) for p in pids)
+    process.kill()
+    process.wait()
+    wait_for(lambda: not any(is_running(p) for p in pids), 10)
 
 
 def test_what_was_finished_before_a_kill_is_kept_and_hit(script: Script) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +26,46 @@ def is_running(pid: int) -> bool:
 
 def read_pids(path: Path) -> list[int]:
     return [int(p) for p in path.read_text().split()]
+
+
+OWN_CODEC = """
+from flowlearner import Codec, operator, register_codec, workflow
+from flowlearner.artifacts import Encoded
+
+class Box:
+    def __init__(self, n):
+        self.n = n
+
+class BoxCodec(Codec):
+    name = "box/1"
+
+    def handles(self, declared):
+        return declared is Box
+
+    def encode(self, value, declared):
+        data = str(value.n).encode()
+        return Encoded(data.hex(), self.name, "Box", lambda sink: sink.write(data))
+
+    def decode(self, source, declared, type_name):
+        return Box(int(source.read()))
+
+register_codec(BoxCodec())
+
+@operator(isolate=True)
+def make(n: int) -> Box:
+    return Box(n)
+
+@operator(isolate=True)
+def show(box: Box) -> str:
+    return f"<{box.n}>"
+
+@workflow(executor="local")
+def flow(n: int = 7) -> str:
+    return show(make(n))
+
+if __name__ == "__main__":
+    print(flow.run().outputs.result)
+"""
 
 
 @operator(timeout_s=0.5)
@@ -128,6 +169,44 @@ def test_a_child_that_ends_without_result_is_a_failure_with_its_status() -> None
 
     with pytest.raises(RunFailed, match="process of node 'end_at_once' ended with exit status 7"):
         flow.run()
+
+
+def test_a_child_that_is_killed_by_a_signal_without_a_name_is_a_failure() -> None:
+    number = signal.SIGRTMIN + 6
+
+    @operator(isolate=True)
+    def signalled(n: int) -> int:
+        os.kill(os.getpid(), n)
+        return n
+
+    @workflow(executor="local")
+    def flow(n: int = number) -> int:
+        return signalled(n)
+
+    with pytest.raises(RunFailed, match=f"killed by signal {number}"):
+        flow.run()
+
+
+def test_user_code_that_waits_for_its_children_meets_none_of_ours() -> None:
+    @operator(isolate=True)
+    def wait(n: int) -> int:
+        try:
+            return os.wait()[0]
+        except ChildProcessError:
+            return n
+
+    @workflow(executor="local")
+    def flow(n: int = 3) -> int:
+        return wait(n)
+
+    assert flow.run().outputs.result == 3
+
+
+def test_a_codec_of_the_users_script_is_known_to_a_child(tmp_path: Path) -> None:
+    script = tmp_path / "mine.py"
+    script.write_text(OWN_CODEC)
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("<7>\n", "")
 
 
 def test_a_fork_that_holds_the_pipe_open_does_not_hold_the_run_up(tmp_path: Path) -> None:

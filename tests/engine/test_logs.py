@@ -96,6 +96,62 @@ def test_a_child_process_says_the_same() -> None:
     ]
 
 
+@pytest.mark.parametrize("where", ["here", pytest.param("apart", marks=pytest.mark.slow)])
+def test_what_the_threads_of_an_operator_say_and_report_is_the_nodes(where: str) -> None:
+    def say(i: int) -> None:
+        print("printed", i)
+        logging.getLogger("mine").warning("logged %s", i)
+        flowlearner.report(step=i, loss=float(i))
+
+    @operator(cache=False, isolate=where == "apart")
+    def threaded(n: int) -> int:
+        import threading
+        from concurrent.futures import ThreadPoolExecutor
+
+        thread = threading.Thread(target=say, args=(0,))
+        thread.start()
+        thread.join()
+        with ThreadPoolExecutor(1) as pool:
+            list(pool.map(say, range(1, n)))
+        return n
+
+    run = make(threaded).run()
+    assert [line.message for line in Client().logs(run.id)] == [
+        f"{word} {i}" for i in range(3) for word in ("printed", "logged")
+    ]
+    assert [p.value for p in Client().list_metric_points(run.id, "loss")] == [0.0, 1.0, 2.0]
+
+
+def test_a_thread_that_outlives_its_node_is_no_nodes(capsys: pytest.CaptureFixture[str]) -> None:
+    import threading
+
+    go_on = threading.Event()
+    threads: list[threading.Thread] = []
+
+    def say_late() -> None:
+        go_on.wait(30)
+        print("late")
+
+    @operator(cache=False)
+    def leave(n: int) -> int:
+        threads.append(threading.Thread(target=say_late))
+        threads[0].start()
+        return n
+
+    @operator(cache=False)
+    def join(n: int) -> int:
+        go_on.set()
+        threads[0].join()
+        return n
+
+    @workflow(executor="local")
+    def flow(n: int = 3) -> int:
+        return join(leave(n))
+
+    assert Client().logs(flow.run().id) == []
+    assert capsys.readouterr().out == "late\n"
+
+
 def test_python_warnings_are_kept_with_their_place_and_shown() -> None:
     with pytest.warns(FutureWarning, match="about to be removed"):
         ((node, level, message),) = lines_of(warn)
