@@ -14,7 +14,16 @@ from rich.text import Text
 from flowlearner.cli.options import AsJson, make_group
 from flowlearner.cli.output import emit, get_out
 from flowlearner.cli.show import describe_artifact, make_table, print_facts, print_heading
-from flowlearner.cli.text import SHORT_ID, clean, clean_line, shorten_line, show_number, show_size, show_value
+from flowlearner.cli.text import (
+    SHORT_ID,
+    clean,
+    clean_line,
+    shorten_line,
+    show_command,
+    show_number,
+    show_size,
+    show_value,
+)
 from flowlearner.client import Client
 from flowlearner.client.run import to_plain
 from flowlearner.errors import UsageError
@@ -27,6 +36,9 @@ USES_SHOWN = 10
 TEXT_SHOWN = 2000
 # Plain values without a preview are small.
 SCALARS = "json/"
+# Everybody knows how to read these files.
+SELF_EXPLAINING = ("table/", "json/", "figure/", "file/")
+SHORT_HASH = 12
 _HASH = re.compile(r"[0-9a-f]{6,64}")
 
 app = make_group("Show stored values and write them to files.")
@@ -90,8 +102,13 @@ def show_artifact(which: Which, json: AsJson = False) -> None:
     _print_preview(console, artifact.preview or {})
     console.print()
     console.print(
-        Text(f"Write it to a file: flowlearner artifacts get {clean_line(which)} -o FILE", style="dim")
+        Text(f"Write it to a file: {show_command(f'artifacts get {clean_line(which)} -o FILE')}", style="dim")
     )
+    console.print(Text(_show_loading(artifact), style="dim"))
+
+
+def _show_loading(artifact: Artifact) -> str:
+    return f"Load it in Python: flowlearner.Client().load_artifact('{artifact.hash[:SHORT_HASH]}')"
 
 
 def _use_json(use: ArtifactUse) -> dict[str, Any]:
@@ -198,3 +215,5 @@ def get_artifact(
     get_out().print(
         Text(f"Wrote {describe_artifact(artifact)} to {path} ({show_size(size)})."), soft_wrap=True
     )
+    if not artifact.codec.startswith(SELF_EXPLAINING):
+        get_out().print(Text(_show_loading(artifact), style="dim"))

@@ -222,11 +222,14 @@ def _describe_slot(slot: Mapping[str, Any]) -> str:
 def upgrade_catalog(json: AsJson = False) -> None:
     """Bring the tables of an older catalog up to date; a copy of a SQLite file is kept."""
     with Client() as client:
-        client.upgrade_catalog()
+        before, now = client.upgrade_catalog()
     if json:
-        emit({"upgraded": True})
+        emit({"upgraded": before != now, "before": before or None, "now": now})
         return
-    get_out().print(Text("The catalog is up to date."))
+    if before == now:
+        get_out().print(Text(f"The catalog is up to date: its tables have version {now}."))
+    else:
+        get_out().print(Text(f"Upgraded the catalog's tables from version {before or '0'} to {now}."))
 
 
 @app.command("check")

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
 from typing import BinaryIO
 
 import typer
@@ -19,6 +20,7 @@ from rich.text import Text
 
 from flowlearner import __version__
 from flowlearner.artifacts import Encoded
+from flowlearner.capture import read_commit
 from flowlearner.cli.options import AsJson, make_command
 from flowlearner.cli.output import emit, get_out
 from flowlearner.cli.show import make_table
@@ -130,7 +132,14 @@ def _check_prefect(settings: Settings) -> Finding:
 def _check_git(_: Settings) -> Finding:
     if shutil.which("git", path=os.environ.get("PATH")) is None:
         return Finding("git", "warning", "git is not installed, so runs are recorded without their commit")
-    return Finding("git", "ok", "runs are recorded with their commit")
+    here = read_commit(Path.cwd())
+    if here.commit is None:
+        return Finding(
+            "git", "ok", "this folder has no commit; runs are recorded with their source all the same"
+        )
+    return Finding(
+        "git", "ok", f"runs of workflows in this folder are recorded with commit {here.commit[:12]}"
+    )
 
 
 CHECKS: dict[str, Callable[[Settings], Finding]] = {

@@ -20,14 +20,23 @@ from flowlearner.cli.options import (
     make_group,
     read_assignments,
 )
-from flowlearner.cli.output import emit, get_out
-from flowlearner.cli.show import make_table, print_heading, print_run, print_runs, show_plain, show_when
+from flowlearner.cli.output import emit, get_out, say
+from flowlearner.cli.show import (
+    make_table,
+    print_heading,
+    print_run,
+    print_runs,
+    show_plain,
+    show_tags,
+    show_when,
+)
 from flowlearner.cli.text import (
     SHORT_ID,
     align_numbers,
     clean,
     clean_line,
     count_of,
+    show_command,
     show_duration,
     show_number,
 )
@@ -37,6 +46,7 @@ from flowlearner.records import LogLine
 
 FOLLOW_POLL_S = 0.3
 SHORT_VERSION = 12
+SOURCES_SHOWN = 3
 FIRST_RUN = "Make the first one: flowlearner run FILE:WORKFLOW, or flowlearner demo."
 
 app = make_group("List, show, compare, tag, cancel and delete runs.")
@@ -147,16 +157,28 @@ def show_logs(
             return
         _print_lines(lines)
         shown = len(lines) if limit is None else len(client.list_logs(run, node))
+        found = client.get_run(run)
         while follow:
-            ended = client.get_run(run).status.is_final
+            found = client.get_run(run)
             lines = client.list_logs(run, node)
             _print_lines(lines[shown:])
             shown = len(lines)
-            if ended:
-                return
+            if found.status.is_final:
+                break
             time.sleep(FOLLOW_POLL_S)
-    if not shown and not follow:
+    if not shown:
         get_out().print(Text("No lines: nothing was logged or printed.", style="dim"))
+    _point_onward(found, node)
+
+
+def _point_onward(run: Run, node: str | None) -> None:
+    """Say where more is: in the runs that computed what was cached, and in the error of one that failed."""
+    nodes = [n for n in run.nodes if node is None or n.name == node]
+    sources = list(dict.fromkeys(n.cached_from[:SHORT_ID] for n in nodes if n.cached_from))
+    for source in sources[:SOURCES_SHOWN]:
+        say(f"What nodes that were cached said when they ran: {show_command(f'runs logs {source}')}")
+    if run.error is not None:
+        say(f"The run is {run.status.value}. Why: {show_command(f'runs show {run.id[:SHORT_ID]}')}")
 
 
 def _line_json(line: LogLine) -> dict[str, Any]:
@@ -327,8 +349,7 @@ def tag_run(
         if json:
             emit(found.summary_json())
             return
-    shown = ", ".join(f"{clean_line(k)}={clean_line(v)}" for k, v in found.tags.items()) or "no tags"
-    get_out().print(Text(f"Run {found.id[:SHORT_ID]}: {shown}"))
+    get_out().print(Text(f"Run {found.id[:SHORT_ID]}: {show_tags(found.tags) or 'no tags'}"))
 
 
 @app.command("delete")
@@ -339,10 +360,8 @@ def delete_runs(runs: RunIds, json: AsJson = False) -> None:
     if json:
         emit({"deleted": ids})
         return
-    short = " ".join(i[:SHORT_ID] for i in ids)
-    get_out().print(
-        Text(f"Deleted {count_of(len(ids), 'run')}. Bring back: flowlearner runs restore {short}")
-    )
+    restore = show_command(f"runs restore {' '.join(i[:SHORT_ID] for i in ids)}")
+    get_out().print(Text(f"Deleted {count_of(len(ids), 'run')}. Bring back: {restore}"), soft_wrap=True)
 
 
 @app.command("restore")

@@ -21,6 +21,7 @@ from flowlearner.cli.text import (
     count_of,
     shorten_line,
     show_age,
+    show_command,
     show_duration,
     show_number,
     show_time,
@@ -31,6 +32,7 @@ from flowlearner.records import Artifact, ErrorInfo, NodeRun, OutputRecord, Stat
 
 METRICS_IN_LIST = 3
 NODES_SHOWN = 100
+TAG_SHOWN = 100
 FULL_WIDTH = 80
 # Of the box that lists have on a terminal.
 SEPARATOR_WIDTH = 3
@@ -152,7 +154,8 @@ def print_result(console: Console, run: Run, artifacts: Mapping[str, Artifact]) 
     console.print()
     experiment = f" in experiment {clean_line(run.experiment)}" if run.experiment != "default" else ""
     console.print(Text.assemble("Run ", (run.id, "cyan"), f" of {clean_line(run.workflow)}{experiment}"))
-    console.print(Text.assemble("See it again: ", (f"flowlearner runs show {run.id[:SHORT_ID]}", "bold")))
+    again = show_command(f"runs show {run.id[:SHORT_ID]}")
+    console.print(Text.assemble("See it again: ", (again, "bold")), soft_wrap=True)
 
 
 def _count_nodes(nodes: Sequence[NodeRun]) -> str:
@@ -263,7 +266,7 @@ def print_run(console: Console, run: Run, artifacts: Mapping[str, Artifact]) -> 
         ("Executor", f"{clean_line(record.executor)}, seed {record.run_seed}"),
         ("Code", _describe_code(run)),
         ("Python", _describe_environment(run)),
-        ("Tags", ", ".join(f"{clean_line(k)}={clean_line(v)}" for k, v in run.tags.items())),
+        ("Tags", show_tags(run.tags)),
         ("Notes", clean(run.notes)),
         ("Parent", record.parent_id or ""),
         ("Command", clean_line(record.command)),
@@ -283,6 +286,10 @@ def print_run(console: Console, run: Run, artifacts: Mapping[str, Artifact]) -> 
     print_outputs(console, run, artifacts)
     if run.error is not None:
         print_error(console, run.error)
+
+
+def show_tags(tags: Mapping[str, str]) -> str:
+    return ", ".join(f"{shorten_line(k, TAG_SHOWN)}={shorten_line(v, TAG_SHOWN)}" for k, v in tags.items())
 
 
 def print_facts(console: Console, facts: Sequence[tuple[str, str]]) -> None:

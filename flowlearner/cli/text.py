@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
+import shlex
+import shutil
+import sys
 import unicodedata
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -11,6 +15,16 @@ from typing import Any
 # Control characters move the cursor or change colours; these turn the direction of text.
 _DIRECTION = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u061c")
 SHORT_ID = 8
+PROGRAM = "flowlearner"
+
+
+def show_command(arguments: str) -> str:
+    """Return a command of this program as the user's shell finds it: by its path where PATH does not."""
+    called = sys.argv[0]
+    found = shutil.which(PROGRAM)
+    if os.path.basename(called) != PROGRAM or (found and os.path.realpath(found) == os.path.realpath(called)):
+        return f"{PROGRAM} {arguments}"
+    return f"{shlex.quote(called)} {arguments}"
 
 
 def clean(text: object) -> str:

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from flowlearner.artifacts import ArtifactStore, get_codec
-from flowlearner.catalog import Catalog
+from flowlearner.catalog import Catalog, upgrade_catalog
 from flowlearner.client.comparison import Comparison, compare
 from flowlearner.client.garbage import GarbageReport, collect_garbage
 from flowlearner.client.run import Run, is_abandoned, settle
@@ -434,10 +434,14 @@ class Client:
                 problems.append(str(error))
         return problems
 
-    def upgrade_catalog(self) -> None:
-        """Bring the tables of an older catalog up to date; a current one stays as it is."""
+    def upgrade_catalog(self) -> tuple[str, str]:
+        """Bring the tables of an older catalog up to date; a current one stays as it is.
+
+        Returns:
+            the version of the tables before ("" where nobody had numbered them) and now.
+        """
         self.close()
-        Catalog(self.settings.catalog_url, upgrade=True).close()
+        return upgrade_catalog(self.settings.catalog_url)
 
     def collect_garbage(self, dry_run: bool = True) -> GarbageReport:
         """Find, and with `dry_run=False` remove, what no kept run needs: deleted runs and their own values.

@@ -150,25 +150,11 @@ class Run:
         record = self.record
         artifacts = self._reader.find_artifacts([o.hash for o in record.outputs.values()])
         return {
-            "id": record.id,
-            "workflow": record.workflow,
-            "experiment": record.experiment,
-            "status": record.status.value,
-            "params": to_plain(record.params),
+            **self._facts_json(),
             "outputs": {
                 name: {**output_json(o), "preview": _preview_of(artifacts.get(o.hash))}
                 for name, o in record.outputs.items()
             },
-            "metrics": to_plain(record.metrics),
-            "tags": dict(record.tags),
-            "notes": record.notes,
-            "owner": record.owner,
-            "created_at": time_json(record.created_at),
-            "started_at": time_json(record.started_at),
-            "finished_at": time_json(record.finished_at),
-            "parent_id": record.parent_id,
-            "sweep_id": record.sweep_id,
-            "trial_number": record.trial_number,
             "nodes": [node_json(n) for n in record.nodes],
             "code": {
                 "commit": record.code.commit,
@@ -183,13 +169,13 @@ class Run:
             }
             if record.environment
             else None,
-            "error": error_json(record.error),
-            "executor": record.executor,
-            "seed": record.run_seed,
         }
 
     def summary_json(self) -> dict[str, Any]:
         """Return the run as lists show it: without nodes, previews and environment."""
+        return {**self._facts_json(), "deleted_at": time_json(self.record.deleted_at)}
+
+    def _facts_json(self) -> dict[str, Any]:
         record = self.record
         return {
             "id": record.id,
@@ -208,7 +194,6 @@ class Run:
             "parent_id": record.parent_id,
             "sweep_id": record.sweep_id,
             "trial_number": record.trial_number,
-            "deleted_at": time_json(record.deleted_at),
             "error": error_json(record.error),
             "executor": record.executor,
             "seed": record.run_seed,

@@ -106,20 +106,33 @@ def _table_writer(load: Callable[[], Any], suffix: str, path: Path) -> Callable[
         frame = load()
         if not hasattr(frame, "to_csv"):
             frame = frame.to_pandas()
-        index = not _has_default_index(frame)
-        if suffix in (".csv", ".csv.gz"):
-            frame.to_csv(target, index=index)
-        elif suffix == ".tsv":
-            frame.to_csv(target, index=index, sep="\t")
-        elif suffix == ".json":
-            if any(name is not None for name in frame.index.names):
-                # Records have no place for an index.
-                frame = frame.reset_index()
+        if suffix in (".parquet", ""):
+            frame.to_parquet(target)
+            return
+        frame = _move_index(frame)
+        if suffix == ".json":
             frame.to_json(target, orient="records", date_format="iso", indent=1)
         else:
-            frame.to_parquet(target)
+            frame.to_csv(target, index=False, sep="\t" if suffix == ".tsv" else ",")
 
     return write
+
+
+def _move_index(frame: Any) -> Any:
+    """Return a table whose index, if it says anything, is among its columns: text has no other place."""
+    if _has_default_index(frame):
+        return frame
+    taken = {str(c) for c in frame.columns}
+    names = []
+    for position, given in enumerate(frame.index.names):
+        name = given
+        if name is None:
+            name = "index" if frame.index.nlevels == 1 else f"level_{position}"
+        while str(name) in taken:
+            name = f"{name}_index"
+        taken.add(str(name))
+        names.append(name)
+    return frame.rename_axis(index=names).reset_index()
 
 
 def _has_default_index(frame: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 
 from flowlearner import Client
+from flowlearner.catalog.tables import SCHEMA
 from flowlearner.cli.main import COMMANDS
 from tests.cli.conftest import Cli
 
@@ -36,6 +38,21 @@ def test_a_run_prints_its_result_and_how_to_see_it_again(cli: Cli, project: Path
     assert "2 nodes (2 run, 0 cached)" in answer.out
     assert f"flowlearner runs show {run.id[:8]}" in answer.out
     assert "mean" in answer.out
+
+
+def test_a_program_that_path_does_not_find_is_named_by_its_path(
+    cli: Cli, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = project / "my env" / "flowlearner"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setattr("sys.argv", [str(program)])
+    command = ["run", "tips.py:tips", "--executor", "local", "-p", "rows=tips.csv"]
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert f"See it again: '{program}' runs show" in cli(*command).out
+    monkeypatch.setenv("PATH", str(program.parent))
+    assert "See it again: flowlearner runs show" in cli(*command).out
 
 
 def test_lines_in_a_pipe_are_not_padded_to_the_width_of_a_page(cli: Cli, project: Path) -> None:
@@ -164,6 +181,22 @@ def test_logs_have_what_operators_print(cli: Cli, run_tips: Run) -> None:
     assert "No lines" in cli("runs", "logs", run["id"], "--node", "judge").out
 
 
+def test_logs_point_to_the_run_that_computed_what_was_cached(cli: Cli, run_tips: Run) -> None:
+    first, again = run_tips(), run_tips()
+    answer = cli("runs", "logs", again["id"])
+    assert "No lines" in answer.out
+    assert answer.err.endswith(f"flowlearner runs logs {first['id'][:8]}\n")
+    assert cli("runs", "logs", first["id"]).err == ""
+
+
+def test_logs_of_a_failed_run_point_to_its_error(cli: Cli, run_tips: Run, project: Path) -> None:
+    (project / "tips.csv").write_text("tip\nmuch\n")
+    cli("run", "tips.py:tips", "-p", "rows=tips.csv", "--executor", "local")
+    run = Client().list_runs()[0]
+    answer = cli("runs", "logs", run.id)
+    assert answer.err == f"The run is FAILED. Why: flowlearner runs show {run.id[:8]}\n"
+
+
 def test_compare_shows_only_what_differs(cli: Cli, run_tips: Run) -> None:
     one, two = run_tips("--smallest", "0"), run_tips("--smallest", "2")
     document = cli("runs", "compare", one["id"], two["id"], "--json").document
@@ -181,6 +214,10 @@ def test_tags_are_set_and_removed(cli: Cli, run_tips: Run) -> None:
     changed = cli("runs", "tag", run["id"], "b=2", "--remove", "a", "--note", "good", "--json").document
     assert (changed["tags"], changed["notes"]) == ({"b": "2"}, "good")
     assert cli("runs", "tag", run["id"]).status == 2
+    long = "x" * 10_000
+    assert len(cli("runs", "tag", run["id"], f"long={long}").out) < 200
+    assert len(cli("runs", "show", run["id"]).out) < 2_000
+    assert cli("runs", "show", run["id"], "--json").document["tags"]["long"] == long
 
 
 def test_a_deleted_run_is_hidden_and_can_be_restored(cli: Cli, run_tips: Run) -> None:
@@ -248,6 +285,31 @@ def test_doctor_finds_a_sound_installation_well(cli: Cli) -> None:
     answer = cli("doctor", "--json")
     assert answer.document["ok"], answer.document
     assert answer.status == 0
+
+
+def test_doctor_says_whether_the_folder_has_a_commit(cli: Cli, project: Path) -> None:
+    def look() -> str:
+        return next(c["message"] for c in cli("doctor", "--json").document["checks"] if c["name"] == "git")
+
+    assert look().startswith("this folder has no commit")
+    for command in ("init -q", "add tips.py", "-c user.name=a -c user.email=a@b.c commit -qm first"):
+        subprocess.run(["git", *command.split()], check=True)
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout
+    assert look().endswith(f"commit {commit[:12]}")
+
+
+def test_an_upgrade_says_from_which_version_to_which(cli: Cli, run_tips: Run) -> None:
+    run_tips()
+    found = {"upgraded": False, "before": SCHEMA, "now": SCHEMA}
+    assert cli("catalog", "upgrade", "--json").document == found
+    assert f"version {SCHEMA}" in cli("catalog", "upgrade").out
+
+
+def test_a_value_says_how_python_loads_it(cli: Cli, run_tips: Run, tmp_path: Path) -> None:
+    run = run_tips()
+    shown = cli("artifacts", "show", f"{run['id']}.rows").out
+    call = shown.rpartition("Load it in Python: flowlearner.")[2].strip()
+    assert len(eval(call, {"Client": Client})) == 2
 
 
 def test_status_tells_of_a_server_that_does_not_run(cli: Cli) -> None:

@@ -109,6 +109,40 @@ def test_a_named_index_is_kept_in_the_json_of_a_table(client: Client, tmp_path: 
     assert rows == [{"key": "a", "x": 1, "s": "é"}, {"key": "b", "x": 2, "s": None}]
 
 
+@operator
+def give_indexed(kind: str) -> pd.DataFrame:
+    rows = pd.DataFrame({"x": [1, 2, 3], "index": [4, 5, 6]})
+    indexes = {
+        "filtered": pd.Index([0, 2, 5]),
+        "words": pd.Index(["a", "b", "c"]),
+        "taken": pd.Index([7, 8, 9], name="x"),
+        "two": pd.MultiIndex.from_tuples([("a", 1), ("a", 2), ("b", 1)], names=["x", None]),
+    }
+    return rows.set_axis(indexes[kind], axis=0)
+
+
+@workflow(executor="local")
+def indexed(kind: str) -> pd.DataFrame:
+    return give_indexed(kind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "columns"),
+    [
+        ("filtered", ["index_index", "x", "index"]),
+        ("words", ["index_index", "x", "index"]),
+        ("taken", ["x_index", "x", "index"]),
+        ("two", ["x_index", "level_1", "x", "index"]),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".csv", ".json"])
+def test_an_index_that_says_something_is_a_column_with_a_name_of_its_own(
+    client: Client, tmp_path: Path, suffix: str, kind: str, columns: list[str]
+) -> None:
+    target = client.save_output(indexed.run(kind=kind).id, "result", tmp_path / f"rows{suffix}")
+    assert list(READERS[suffix](target).columns) == columns
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".arrow", ".json"])
 def test_a_table_of_arrow_is_written_like_any_table(client: Client, tmp_path: Path, suffix: str) -> None:
     target = client.save_output(kinds.run().id, "arrow", tmp_path / f"rows{suffix}")
