@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 from flowlearner.artifacts import Encoded
 from flowlearner.canonical import digest, digest_parts
-from flowlearner.fingerprint import is_user_module
+from flowlearner.fingerprint import is_user_module, read_loaded
 from flowlearner.records import CodeInfo, Environment
 
 SNAPSHOT_CODEC = "snapshot/1"
@@ -107,26 +107,7 @@ def _read_source(module: ModuleType) -> str | None:
     cells = getattr(module, "In", None)
     if module.__name__ == "__main__" and isinstance(cells, list):
         return "\n\n".join(str(cell) for cell in cells if cell)
-    file = getattr(module, "__file__", None)
-    if not file or not file.endswith(".py"):
-        return None
-    return _read_file(file, _stat_key(file))
-
-
-def _stat_key(file: str) -> tuple[int, int]:
-    try:
-        stat = os.stat(file)
-    except OSError:
-        return (0, 0)
-    return (stat.st_mtime_ns, stat.st_size)
-
-
-@lru_cache(maxsize=4096)
-def _read_file(file: str, _stat: tuple[int, int]) -> str | None:
-    try:
-        return Path(file).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return None
+    return read_loaded(vars(module))
 
 
 def read_commit(folder: Path) -> CodeInfo:

@@ -62,6 +62,20 @@ def test_a_snapshot_holds_no_module_of_python_of_packages_or_of_flowlearner() ->
     assert "tests.test_capture" in modules
 
 
+def test_a_snapshot_holds_what_was_loaded_though_the_file_was_edited_since(project: Path) -> None:
+    text = """
+        from flowlearner import operator
+        @operator
+        def step(x: int) -> int:
+            return x
+        """
+    file = write(project / "snap_edited.py", text)
+    module = __import__("snap_edited")
+    file.write_text("broken(")
+    assert "return x" in take_snapshot("snap_edited", LIMIT).modules["snap_edited"]["source"]
+    assert module.step.fingerprint().source.endswith("return x\n")
+
+
 @pytest.mark.parametrize("name", ["secrets_of_mine", "db_password", "api_key", "my_tokens"])
 def test_a_module_whose_name_speaks_of_secrets_is_left_out(project: Path, name: str) -> None:
     write(project / f"{name}.py", "KEY = 'hush'\n")

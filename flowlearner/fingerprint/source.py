@@ -199,7 +199,10 @@ def note_modules(namespace: Mapping[str, Any]) -> None:
     for module in list(sys.modules.values()):
         found = getattr(module, "__dict__", None)
         if isinstance(found, dict) and id(_token_of(found)) not in _seen:
-            _note(found)
+            if _INSTALLED.search(str(found.get("__file__"))):
+                _seen[id(_token_of(found))] = _token_of(found)
+            else:
+                _note(found)
 
 
 def read_loaded(namespace: Mapping[str, Any]) -> str | None:
@@ -217,9 +220,7 @@ def _note(namespace: Mapping[str, Any]) -> _Load | None:
     token, file = _token_of(namespace), namespace.get("__file__")
     if token is not namespace:
         _seen[id(token)] = token
-    if not isinstance(file, str) or not file.endswith(".py") or _INSTALLED.search(file):
-        return None
-    if not is_user_file(file):
+    if not isinstance(file, str) or not file.endswith(".py") or not is_user_file(file):
         return None
     known = _loads.setdefault(file, [])
     for load in known:
