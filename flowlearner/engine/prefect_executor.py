@@ -10,11 +10,12 @@ import contextlib
 import contextvars
 import copy
 import inspect
+import json
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 from time import monotonic, sleep
@@ -48,23 +49,33 @@ from flowlearner.config import get_settings
 from flowlearner.definition import Definition
 from flowlearner.engine.base import RunListener, RunOptions
 from flowlearner.engine.endpoint import is_loopback
-from flowlearner.engine.logs import FORWARDED, node_handler
-from flowlearner.engine.node import NodeCancelled, NodeFailure
+from flowlearner.engine.logs import FORWARDED, node_handler, outside_node
+from flowlearner.engine.node import NodeCancelled, NodeFailure, describe_error
 from flowlearner.engine.server import ensure_server
-from flowlearner.engine.submit import Submission, new_run_id, prepare, run_submission
+from flowlearner.engine.submit import Submission, is_run_id, new_run_id, prepare, run_submission
 from flowlearner.engine.task import Board, NodeTask
-from flowlearner.errors import ServerError
+from flowlearner.errors import ParameterError, ServerError
 from flowlearner.interface import MISSING, Param
+from flowlearner.params import conform_given, parse_param
 from flowlearner.records import ErrorInfo, LogLine, Status
+from flowlearner.spec import Mismatch
 
 BUSY_LIMIT_S = 10.0
 BUSY_PAUSE_S = 0.05
 LOCAL_RETRIES = 3
 CANCEL_POLL_S = 2.0
 
-_submission: contextvars.ContextVar[Submission | None] = contextvars.ContextVar(
-    "flowlearner_submission", default=None
-)
+
+@dataclass
+class _Call:
+    """A run that was prepared for a flow, and its outcome: what a flow returns belongs to Prefect."""
+
+    submission: Submission
+    run_id: str | None = None
+    error: BaseException | None = None
+
+
+_call: contextvars.ContextVar[_Call | None] = contextvars.ContextVar("flowlearner_call", default=None)
 
 
 class OperatorFailed(Exception):
@@ -178,6 +189,8 @@ def _call_detached(task: NodeTask, attempt: int, sink: Callable[[LogLine], None]
             box.append(task.call(attempt, sink))
         except (NodeFailure, NodeCancelled) as ended:
             box.append(ended)
+        except BaseException as error:  # noqa: BLE001 - an empty box would read as cancelled
+            box.append(NodeFailure(describe_error(error, task.context.secrets), platform=True))
         finally:
             task.ended.set()
 
@@ -207,39 +220,28 @@ def run_flow(submission: Submission) -> str:
     }
     for name in submission.bound.secrets:
         parameters[name] = "***"
-    box = _Box()
-    token, box_token = _submission.set(submission), _box.set(box)
+    call = _Call(submission)
+    token = _call.set(call)
     try:
-        with _connected(url), prefect.tags(*_name_tags(submission.options)):
+        with outside_node(), _connected(url), prefect.tags(*_name_tags(submission.options)):
             flow(**parameters, return_state=True)
     except Exception as error:
-        if box.run_id is None and box.error is None:
+        if call.run_id is None and call.error is None:
             raise _refused(url, error) from error
         # The run has ended and is recorded; only Prefect's picture of it is not whole.
         submission.listener.say(f"{_refused(url, error)} The run is recorded; Prefect does not know its end.")
     finally:
-        _submission.reset(token)
-        _box.reset(box_token)
-    if box.error is not None:
-        raise box.error
-    assert box.run_id is not None
-    return box.run_id
+        _call.reset(token)
+    if call.error is not None:
+        raise call.error
+    assert call.run_id is not None
+    return call.run_id
 
 
 def _refused(url: str, error: Exception) -> ServerError:
     return ServerError(
         f"The Prefect server at {url} fails or does not answer ({type(error).__name__}: {error})."
     )
-
-
-class _Box:
-    """Carries the outcome out of a flow, whose own return value belongs to Prefect."""
-
-    run_id: str | None = None
-    error: BaseException | None = None
-
-
-_box: contextvars.ContextVar[_Box | None] = contextvars.ContextVar("flowlearner_box", default=None)
 
 
 @contextlib.contextmanager
@@ -302,8 +304,9 @@ def make_flow(
 
     # A runner may send the flow to another process by value: all that the body reaches must be picklable, so
     # what it does is in a function of this module, which goes by its name.
-    def body(**parameters: Any) -> Any:
-        return run_body(definition, options, listener, parameters)
+    def body(*args: Any, **kwargs: Any) -> Any:
+        parameters = dict(zip((p.name for p in definition.interface.params), args, strict=False))
+        return run_body(definition, options, listener, parameters | kwargs)
 
     body.__name__ = definition.name
     body.__qualname__ = definition.name
@@ -332,17 +335,28 @@ def run_body(
     definition: Definition, options: RunOptions, listener: RunListener | None, parameters: dict[str, Any]
 ) -> Any:
     """Do what a flow does: run what was prepared for it, or else what Prefect asks for."""
-    prepared = _submission.get()
     context = FlowRunContext.get()
     flow_run = context.flow_run if context else None
-    if prepared is None:
+    call = _call.get()
+    if call is None:
         chosen = replace(options, executor="prefect", tags={**options.tags, **_deployment_tags(flow_run)})
-        prepared = prepare(definition, parameters, chosen, get_settings(), listener)
-    return _run_in_flow(prepared, flow_run)
+        given = _from_prefect(definition, parameters)
+        call = _Call(prepare(definition, given, chosen, get_settings(), listener))
+    # A flow that one of the nodes calls is a run of its own.
+    token = _call.set(None)
+    try:
+        result = _run_in_flow(call, flow_run)
+    finally:
+        _call.reset(token)
+    flow = context.flow if context else None
+    if flow is not None and flow.retries and isinstance(result, State) and result.is_failed():
+        # Prefect makes a flow again that raised; one that returned what failed waits for ever.
+        raise OperatorFailed(result.message)
+    return result
 
 
-def _run_in_flow(submission: Submission, flow_run: Any) -> Any:
-    box = _box.get() or _Box()
+def _run_in_flow(call: _Call, flow_run: Any) -> Any:
+    submission = call.submission
     ended: list[State[Any]] = []
 
     def remember(status: Status, error: ErrorInfo | None) -> None:
@@ -353,20 +367,28 @@ def _run_in_flow(submission: Submission, flow_run: Any) -> Any:
 
     try:
         with PrefectLauncher(_name_tags(submission.options)) as launcher:
-            box.run_id = run_submission(
+            call.run_id = run_submission(
                 submission,
                 launcher,
-                run_id=flow_run.name if flow_run is not None else None,
+                run_id=_find_run_id(flow_run),
                 flow_run_id=str(flow_run.id) if flow_run is not None else None,
                 api_url=PREFECT_API_URL.value(),
                 on_status=remember,
             )
     except BaseException as error:  # noqa: BLE001 - whoever called the flow raises it again
-        box.error = error
+        call.error = error
         if isinstance(error, KeyboardInterrupt):
             return ended[0] if ended else Cancelled(message="interrupted")
         return ended[0] if ended else Failed(message=f"{type(error).__name__}: {error}")
-    return ended[0] if ended else box.run_id
+    return ended[0] if ended else call.run_id
+
+
+def _find_run_id(flow_run: Any) -> str | None:
+    """Return the id that a flow run has as its name, unless somebody gave it another or it is made again."""
+    if flow_run is None or flow_run.run_count > 1 or not is_run_id(flow_run.name):
+        return None
+    name: str = flow_run.name
+    return name
 
 
 def _name_tags(options: RunOptions) -> tuple[str, ...]:
@@ -382,16 +404,16 @@ def _deployment_tags(flow_run: Any) -> dict[str, str]:
 
 def make_signature(definition: Definition) -> inspect.Signature:
     """Return the workflow's signature as Prefect's forms and schedules need it: plain types and defaults."""
-    params = []
+    params: list[inspect.Parameter] = []
+    kind: Any = inspect.Parameter.POSITIONAL_OR_KEYWORD
     for p in definition.interface.params:
         default: Any = inspect.Parameter.empty
         if not p.required:
             default = None if p.default is MISSING else _as_parameter(p.default)
-        params.append(
-            inspect.Parameter(
-                p.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=_plain_type(p)
-            )
-        )
+        follows_default = bool(params) and params[-1].default is not inspect.Parameter.empty
+        if p.keyword_only or (p.required and follows_default):
+            kind = inspect.Parameter.KEYWORD_ONLY
+        params.append(inspect.Parameter(p.name, kind, default=default, annotation=_plain_type(p)))
     return inspect.Signature(params)
 
 
@@ -401,6 +423,28 @@ def _plain_type(param: Param) -> Any:
     if param.type.is_table or param.type.kind in ("file", "secret"):
         plain = str
     return plain | None if (param.type.optional or param.type.kind == "seed") and plain is not Any else plain
+
+
+def _from_prefect(definition: Definition, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters as the workflow takes them: what Prefect has stored is JSON, where a date is a text.
+
+    A default comes back as the text that stands for it, and is left out.
+    """
+    given: dict[str, Any] = {}
+    for name, value in parameters.items():
+        param = definition.interface.by_name.get(name)
+        is_json = value is None or isinstance(value, (bool, int, float, str, list, dict))
+        if param is not None and is_json:
+            if param.default is not MISSING and value == _as_parameter(param.default):
+                continue
+            try:
+                conform_given(param, value)
+            except Mismatch:
+                # What is no such text either is refused where all parameters are checked.
+                with contextlib.suppress(ParameterError, TypeError):
+                    value = parse_param(param, value if isinstance(value, str) else json.dumps(value))
+        given[name] = value
+    return given
 
 
 def _as_parameter(value: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
+import re
 import secrets
 import shlex
 import signal
@@ -422,6 +423,11 @@ def get_user() -> str:
 
 def new_run_id() -> str:
     return secrets.token_hex(8)
+
+
+def is_run_id(text: str) -> bool:
+    """Tell whether a text is like what `new_run_id` makes."""
+    return re.fullmatch("[0-9a-f]{16}", text) is not None
 
 
 def plan(

@@ -8,20 +8,16 @@ import os
 import signal
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import prefect
 import pytest
-from prefect.logging.handlers import APILogHandler
 
 from flowlearner import Client, RunFailed, operator, workflow
-from flowlearner.config import Settings
-from flowlearner.engine.server import ensure_server, stop_server
 from flowlearner.records import Status
+from tests.engine.api import LIMIT_S, Api, wait_until
 
 pytestmark = [
     pytest.mark.slow,
@@ -29,69 +25,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-
-LIMIT_S = 60.0
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    settings = Settings(home=tmp_path_factory.mktemp("server"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("PREFECT_API_URL", raising=False)
-        url = ensure_server(settings)
-    try:
-        yield url
-    finally:
-        # What this process has still to send would be complained of once the server is gone.
-        APILogHandler().flush()
-        stop_server(settings)
-
-
-class Api:
-    """The server's API, asked as any other program would."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-
-    def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        request = urllib.request.Request(
-            f"{self.url}{path}",
-            None if body is None else json.dumps(body).encode(),
-            {"Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.loads(answer.read() or "null")
-
-    def find_flow_run(self, run_id: str) -> dict[str, Any]:
-        found = self.ask("/flow_runs/filter", {"flow_runs": {"name": {"any_": [run_id]}}})
-        assert len(found) == 1
-        flow_run: dict[str, Any] = found[0]
-        return flow_run
-
-    def wait_for_tasks(self, run_id: str, count: int) -> dict[str, dict[str, Any]]:
-        """Return the task runs by name once they have final states: the server takes them in as events."""
-        flow_run = self.find_flow_run(run_id)
-
-        def read() -> dict[str, dict[str, Any]]:
-            body = {"flow_runs": {"id": {"any_": [flow_run["id"]]}}, "limit": 200, "offset": 0}
-            return {t["name"]: t for t in self.ask("/task_runs/filter", body)}
-
-        final = {"COMPLETED", "FAILED", "CANCELLED", "CRASHED"}
-        wait_until(lambda: sum(t["state_type"] in final for t in read().values()) == count)
-        return read()
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + LIMIT_S
-    while not holds():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.05)
-
-
-@pytest.fixture
-def api(server: str, monkeypatch: pytest.MonkeyPatch) -> Api:
-    monkeypatch.setenv("PREFECT_API_URL", server)
-    return Api(server)
 
 
 class Halves(NamedTuple):
@@ -206,15 +139,6 @@ def test_a_hundred_nodes_are_all_there_with_their_final_states(api: Api) -> None
     assert run.status is Status.COMPLETED
     assert len(run.nodes) == 100
     assert {t["state_type"] for t in api.wait_for_tasks(run.id, 100).values()} == {"COMPLETED"}
-
-
-def test_a_flow_that_prefect_calls_is_a_run_of_the_catalog(api: Api) -> None:
-    with prefect.settings.temporary_settings({prefect.settings.PREFECT_API_URL: api.url}):
-        run_id = sums.flow(number=50)
-    run = Client().get_run(run_id)
-    assert run.status is Status.COMPLETED
-    assert run.params == {"number": 50}
-    assert api.find_flow_run(run_id)["state_type"] == "COMPLETED"
 
 
 SCRIPT = """
