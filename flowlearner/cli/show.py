@@ -13,6 +13,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from flowlearner.cli.display import STYLES, show_node_time, sign_of
+from flowlearner.cli.failure import list_failure_lines
 from flowlearner.cli.text import (
     SHORT_ID,
     align_numbers,
@@ -230,18 +231,8 @@ def print_error(console: Console, error: ErrorInfo) -> None:
     wrap = not console.is_terminal
     console.print()
     console.print(Text(clean(error.message), style="red"), soft_wrap=wrap)
-    for line in _list_frames(error):
+    for line in list_failure_lines(error):
         console.print(Text(f"  {line}", style="dim"), soft_wrap=wrap)
-
-
-def _list_frames(error: ErrorInfo) -> list[str]:
-    """Return the lines of a traceback without its head and without the message, which was printed before."""
-    lines = clean(error.traceback).rstrip().splitlines()
-    if lines and lines[0].startswith("Traceback ("):
-        lines = [line.removeprefix("  ") for line in lines[1:]]
-        if lines and clean(error.message).endswith(lines[-1]):
-            lines.pop()
-    return [] if "\n".join(lines) == clean(error.message) else lines
 
 
 def print_run(console: Console, run: Run, artifacts: Mapping[str, Artifact]) -> None:
