@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib
 import inspect
+import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, Never, ParamSpec, TypeVar, overl
 
 from flowlearner.definition import Definition
 from flowlearner.engine.base import EXECUTORS, RunListener, RunOptions
-from flowlearner.errors import ParameterError, RunFailed, UsageError, shorten, suggest
+from flowlearner.errors import ParameterError, RunFailed, UsageError, UserError, shorten, suggest
 from flowlearner.operation import active_tracer, collect_scope, refuse_unknown
 from flowlearner.records import Status
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_log = logging.getLogger("flowlearner")
 
 
 class Workflow(Definition, Generic[P, R]):
@@ -107,7 +110,7 @@ class Workflow(Definition, Generic[P, R]):
         return other
 
     def run(self, /, *surplus: Never, **params: Any) -> Run:
-        """Run the workflow and wait for it.
+        """Run the workflow and wait for it. The logger `flowlearner` tells of begin and end at level INFO.
 
         Args:
             surplus: refused: parameters are given by name.
@@ -143,17 +146,24 @@ class Workflow(Definition, Generic[P, R]):
         flow_runner = (
             _load("engine.prefect_executor").run_flow if self._options.executor == "prefect" else None
         )
-        submit = _load("engine.submit")
-        run_id = submit.execute(self, params, self._options, settings, self._listener, flow_runner)
+        execute = _load("engine.submit").execute
+        _log.info("workflow '%s' begins on executor '%s'", self.name, self._options.executor)
+        try:
+            run_id = execute(self, params, self._options, settings, self._listener, flow_runner)
+        except (UserError, UsageError) as error:
+            raise error.with_traceback(None) from error.__cause__  # what a user mends needs no frames of ours
         run: Run = _load("client").Client(settings).get_run(run_id)
+        _log.info("run %s of workflow '%s' is %s", run.id, self.name, run.status)
         return run
 
     def plan(self, /, *surplus: Never, **params: Any) -> list[PlanRow]:
         """Say which nodes would hit and which would run; nothing runs."""
         self._check_start(surplus)
-        rows: list[PlanRow] = _load("engine.submit").plan(
-            self, params, self._options, _load("config").get_settings()
-        )
+        plan = _load("engine.submit").plan
+        try:
+            rows: list[PlanRow] = plan(self, params, self._options, _load("config").get_settings())
+        except (UserError, UsageError) as error:
+            raise error.with_traceback(None) from error.__cause__
         return rows
 
     def _check_start(self, surplus: Sequence[Any]) -> None:

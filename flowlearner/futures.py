@@ -18,7 +18,7 @@ from flowlearner.spec import TypeSpec, make_spec
 ANY = make_spec(Any)
 NO_VALUE = "there is no value while the workflow compiles"
 FOREIGN = (
-    "a future of another compilation and has no value. Keep no futures outside of the workflow's body; "
+    "a future of another compilation, which has no value. Keep no futures outside of the workflow's body; "
     "call the operator again where its output is needed."
 )
 # A loop makes train, train_2, train_3, ...: to the reader of a mistake they are one.

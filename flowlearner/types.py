@@ -34,6 +34,9 @@ class Range:
     def contains(self, value: Any) -> bool:
         return _is_number(value) and self.low <= value <= self.high
 
+    def __repr__(self) -> str:
+        return f"Range({self.low}, {self.high}" + (f", {self.step})" if self.step is not None else ")")
+
     def __str__(self) -> str:
         return f"{self.low}..{self.high}" + (f":{self.step}" if self.step is not None else "")
 
@@ -57,6 +60,9 @@ class LogRange:
 
     def contains(self, value: Any) -> bool:
         return _is_number(value) and self.low <= value <= self.high
+
+    def __repr__(self) -> str:
+        return f"LogRange({self.low}, {self.high})"
 
     def __str__(self) -> str:
         return f"log({self.low},{self.high})"
@@ -83,6 +89,9 @@ class Choice:
 
     def contains(self, value: Any) -> bool:
         return any(type(v) is type(value) and v == value for v in self.values) or value in self.values
+
+    def __repr__(self) -> str:
+        return f"Choice({list(self.values)!r})"
 
     def __str__(self) -> str:
         return "{" + ",".join(str(getattr(v, "name", v)) for v in self.values) + "}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import cloudpickle
@@ -212,3 +213,22 @@ def test_nothing_runs_while_another_workflow_compiles() -> None:
 def test_values_without_the_names_of_their_parameters_are_refused(name: str) -> None:
     with pytest.raises(ParameterError, match=r"workflow 'numbers': give its parameters by name: n=\.\.\."):
         getattr(numbers, name)(3)
+
+
+def test_begin_and_end_of_a_run_are_logged_for_who_asks(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", logger="flowlearner"):
+        run = numbers.run(n=4)
+    texts = [r.getMessage() for r in caplog.records if r.name == "flowlearner"]
+    assert texts == [
+        "workflow 'numbers' begins on executor 'local'",
+        f"run {run.id} of workflow 'numbers' is COMPLETED",
+    ]
+
+
+@pytest.mark.parametrize("name", ["run", "submit", "plan"])
+def test_a_mistake_of_the_user_is_raised_without_frames_from_within(name: str) -> None:
+    with pytest.raises(ParameterError) as caught:
+        getattr(numbers, name)(n=10)
+    files = [Path(str(entry.path)).name for entry in caught.traceback]
+    assert set(files) == {"test_facade.py", "facade.py"}
+    assert caught.value.__context__ is None

@@ -248,7 +248,7 @@ def test_a_future_is_no_value_after_the_compilation_either() -> None:
     with pytest.warns(match="split_2"):
         keeps.compile()
     for use in (lambda: bool(kept[1]), lambda: kept[1] + 1, lambda: kept[1].shape, lambda: kept[0].trian):
-        with pytest.raises(UsageError, match="a future of another compilation and has no value"):
+        with pytest.raises(UsageError, match="a future of another compilation, which has no value"):
             use()
 
 

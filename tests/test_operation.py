@@ -141,3 +141,8 @@ print(done.stdout.decode() + done.stderr.decode())
 def test_an_operator_of_main_that_calls_itself_travels_to_another_process() -> None:
     done = subprocess.run([sys.executable, "-c", CHILD], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "0 True", done.stderr
+
+
+def test_options_that_make_no_sense_are_listed_together() -> None:
+    with pytest.raises(DefinitionError, match=r"@operator: cpus: expected .*; memory: expected bytes"):
+        operator(cpus=0, memory="lots")
