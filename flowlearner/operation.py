@@ -224,6 +224,7 @@ def operator(
     options = {
         "cpus": cpus,
         "gpus": gpus,
+        "memory": memory,
         "retries": retries,
         "timeout_s": timeout_s,
         "isolate": isolate,
@@ -267,12 +268,16 @@ _MEMORY = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*$", re.IGNORECASE
 
 
 def parse_memory(memory: str | int) -> int:
-    """Return bytes from a number or text such as "2GiB", "500 MB" or "1g"."""
+    """Return bytes from a number or text such as "2GiB", "500 MB" or "1g".
+
+    Raises:
+        ValueError: it is neither.
+    """
     if isinstance(memory, int) and not isinstance(memory, bool) and memory >= 0:
         return memory
     match = _MEMORY.match(memory) if isinstance(memory, str) else None
     if match is None:
-        raise DefinitionError(f'memory: expected bytes or text such as "2GiB", found {memory!r}')
+        raise ValueError(f'memory: expected bytes or text such as "2GiB", found {memory!r}')
     base = 1024 if match[3] else 1000
     return int(float(match[1]) * base ** " kmgt".index(match[2].lower() or " "))
 
@@ -291,6 +296,10 @@ def _check_options(options: Mapping[str, Any]) -> None:
     check("retries", lambda v: isinstance(v, int) and v >= 0, "a whole number that is not negative")
     if options["timeout_s"] is not None:
         check("timeout_s", lambda v: 0 < v < math.inf, "seconds above 0, or None")
+    try:
+        parse_memory(options["memory"])
+    except ValueError as error:
+        problems.append(str(error))
     for name in ("isolate", "cache", "effects"):
         if not isinstance(options[name], bool):
             problems.append(f"{name}: expected True or False, found {options[name]!r}")
