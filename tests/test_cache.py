@@ -199,7 +199,7 @@ def test_a_plan_writes_nothing(own_home: Path, tmp_path: Path) -> None:
     assert next(r.action for r in from_file.plan(rows=pd.DataFrame({"x": range(100_000)}), n=1)) == "run"
     assert snapshot() == before
     from_file.run(rows=path, n=1)
-    assert [r.action for r in from_file.plan(rows=path, n=1)] == ["hit", "hit"]
+    assert [r.action for r in from_file.plan(rows=path, n=1)] == ["cached", "cached"]
 
 
 def test_equal_runs_end_with_equal_keys_and_outputs() -> None:

@@ -137,7 +137,7 @@ def test_a_file_is_not_hashed_again_while_its_stat_is_unchanged(
     totals.run(rows=path)
     with monkeypatch.context() as patched:
         patched.setattr(inputs_module, "hash_bytes", lambda path: pytest.fail("hashed again"))
-        assert [r.action for r in totals.plan(rows=path)] == ["hit"]
+        assert [r.action for r in totals.plan(rows=path)] == ["cached"]
 
 
 def test_a_url_of_any_fsspec_file_system_is_read(tmp_path: Path) -> None:

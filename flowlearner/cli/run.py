@@ -326,7 +326,7 @@ def print_plan(workflow: str, rows: Sequence[PlanRow], as_json: bool) -> None:
         )
         return
     console = get_out()
-    styles = {"hit": "cyan", "run": "yellow", "unknown": "dim"}
+    styles = {"cached": "cyan", "run": "yellow", "unknown": "dim"}
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True, overflow="ellipsis", max_width=40)
     table.add_column(no_wrap=True)
@@ -338,7 +338,7 @@ def print_plan(workflow: str, rows: Sequence[PlanRow], as_json: bool) -> None:
             Text(row.action, style=styles.get(row.action, "")),
             Text(why, style="dim"),
         )
-    counts = [f"{sum(r.action == a for r in rows)} {word}" for a, word in (("hit", "hit"), ("run", "to run"))]
+    counts = [f"{sum(r.action == a for r in rows)} {word}" for a, word in (("cached", "cached"), ("run", "to run"))]
     open_count = sum(r.action == "unknown" for r in rows)
     if open_count:
         counts.append(f"{open_count} unknown until then")

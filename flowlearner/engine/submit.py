@@ -79,7 +79,7 @@ class PlanRow:
     """What a node would do.
 
     Attributes:
-        action: "hit", "run", or "unknown" where it depends on what an earlier node gives.
+        action: "cached", "run", or "unknown" where it depends on what an earlier node gives.
     """
 
     node: str
@@ -455,7 +455,7 @@ def plan(
             ended, tasks = scheduler.decide([node.name])
             if ended and ended[0].cached:
                 known.add(node.name)
-                rows.append(PlanRow(node.name, node.operator.name, "hit", "", ended[0].cached_from))
+                rows.append(PlanRow(node.name, node.operator.name, "cached", "", ended[0].cached_from))
             else:
                 reason = tasks[0].reason if tasks else str(ended[0].error.message if ended[0].error else "")
                 rows.append(PlanRow(node.name, node.operator.name, "run", reason))

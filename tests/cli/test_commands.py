@@ -92,7 +92,7 @@ def test_the_same_run_again_is_all_cached_and_calls_nothing(run_tips: Run) -> No
 def test_a_plan_says_what_would_hit_and_records_nothing(cli: Cli, run_tips: Run) -> None:
     run_tips()
     rows = ("-p", "rows=tips.csv", "--plan", "--json", "--executor", "local")
-    assert [n["action"] for n in cli("run", "tips.py:tips", *rows).document["nodes"]] == ["hit", "hit"]
+    assert [n["action"] for n in cli("run", "tips.py:tips", *rows).document["nodes"]] == ["cached", "cached"]
     changed = cli("run", "tips.py:tips", *rows, "--smallest", "2").document
     assert [n["action"] for n in changed["nodes"]] == ["run", "unknown"]
     assert len(Client().list_runs()) == 1

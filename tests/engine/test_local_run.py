@@ -132,7 +132,7 @@ def test_each_node_run_says_why_it_missed() -> None:
 def test_plan_says_what_would_hit_and_runs_nothing(calls: list[str]) -> None:
     simple.run(n=4)
     calls.clear()
-    assert [(r.node, r.action) for r in simple.plan(n=4)] == [("load", "hit"), ("mean", "hit")]
+    assert [(r.node, r.action) for r in simple.plan(n=4)] == [("load", "cached"), ("mean", "cached")]
     assert [(r.node, r.action) for r in simple.plan(n=9)] == [("load", "run"), ("mean", "unknown")]
     assert calls == []
 
