@@ -27,6 +27,7 @@ from flowlearner.records import RunRecord, Status
 
 _c = t.RUN.c
 NEWEST_FIRST = (_c.created_us.desc(), _c.id)
+VALUE_TABLES: dict[str, Any] = {"metric": t.METRIC, "param": t.PARAM, "tag": t.TAG}
 MOST_NAMES_SUGGESTED = 1000
 NEWEST_LOOKED_AT = 2000
 """How many runs a search looks at one by one, before it collects all runs that fit each comparison."""
@@ -121,6 +122,24 @@ class Listing(Reading):
             where = self._conditions(connection, Filter(query, **filters))
             return list(connection.scalars(select(_c.id).where(*where).order_by(*NEWEST_FIRST)))
 
+    def explain_names(self, query: str) -> list[str]:
+        """Return a sentence for each metric, param and tag in a query that no run has, with the nearest name.
+
+        Raises:
+            QueryError: the query does not parse.
+        """
+        tree = parse_query(query)
+        names = [] if tree is None else [c.name for c in list_comparisons(tree)]
+        sentences = []
+        with self.database.read() as connection:
+            for kind, table in VALUE_TABLES.items():
+                asked = list(dict.fromkeys(n.text for n in names if n.kind == kind))
+                for name in [n for n in asked if n not in _find_names(connection, table, asked)]:
+                    known = connection.scalars(select(table.c.name).distinct().limit(MOST_NAMES_SUGGESTED))
+                    near = suggest(f"{kind}.{name}", [f"{kind}.{k}" for k in known])
+                    sentences.append(f"No run has a {kind} '{name}'.{near}")
+        return sentences
+
     def _find_newest(
         self, connection: Connection, wanted: Filter, limit: int, offset: int
     ) -> list[str] | None:
@@ -196,7 +215,7 @@ class Listing(Reading):
 
     def _explain_name(self, connection: Connection, query: str, name: str, position: int) -> QueryError:
         known = [*ATTRIBUTES, *ALIASES]
-        for table, kind in ((t.METRIC, "metric"), (t.PARAM, "param")):
+        for kind, table in (("metric", t.METRIC), ("param", t.PARAM)):
             statement = select(table.c.name).distinct().limit(MOST_NAMES_SUGGESTED)
             names = list(connection.scalars(statement))
             known += names if "." not in name else [f"{kind}.{n}" for n in names]

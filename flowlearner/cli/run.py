@@ -338,7 +338,9 @@ def print_plan(workflow: str, rows: Sequence[PlanRow], as_json: bool) -> None:
             Text(row.action, style=styles.get(row.action, "")),
             Text(why, style="dim"),
         )
-    counts = [f"{sum(r.action == a for r in rows)} {word}" for a, word in (("cached", "cached"), ("run", "to run"))]
+    counts = [
+        f"{sum(r.action == a for r in rows)} {word}" for a, word in (("cached", "cached"), ("run", "to run"))
+    ]
     open_count = sum(r.action == "unknown" for r in rows)
     if open_count:
         counts.append(f"{open_count} unknown until then")

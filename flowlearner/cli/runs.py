@@ -111,6 +111,9 @@ search = make_command("search", "Find runs by their params, metrics, tags and mo
 def _list_and_print(filters: dict[str, Any], order: dict[str, Any], limit: int, json: bool) -> None:
     with Client() as client:
         runs = client.list_runs(limit=limit, **filters, **order)
+        if not runs:
+            for sentence in client.explain_names(filters.get("query") or ""):
+                say(sentence)
         if json:
             emit([r.summary_json() for r in runs])
             return

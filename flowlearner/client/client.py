@@ -172,6 +172,14 @@ class Client:
         """
         return self.list_runs(query=query, limit=limit, include_trials=include_trials)
 
+    def explain_names(self, query: str) -> list[str]:
+        """Return why a query that parses may find nothing: its metrics, params and tags that no run has.
+
+        Example:
+            client.explain_names("metric.acu > 0.7")  # No run has a metric 'acu'. Did you mean 'metric.auc'?
+        """
+        return self.catalog.explain_names(query)
+
     def count_runs(self, **filters: Any) -> int:
         """Return how many runs `list_runs` would give without a limit; the filters are the same."""
         crashed = self._list_crashed(filters.get("status"), filters.get("query"))

@@ -152,6 +152,18 @@ def test_search_finds_by_metric_param_and_tag(cli: Cli, run_tips: Run) -> None:
     assert "No run fits" in cli("search", "metric.mean > 99").out
 
 
+def test_a_search_for_a_name_that_no_run_has_suggests_the_nearest(cli: Cli, run_tips: Run) -> None:
+    run_tips("--tag", "team=ops")
+    answer = cli("search", "metric.maen > 0 or params.smalest = 1 or not tag.team != 'x' and metric.mean < 0")
+    assert answer.out == "No run fits.\n"
+    assert answer.err.splitlines() == [
+        "No run has a metric 'maen'. Did you mean 'metric.mean'?",
+        "No run has a param 'smalest'. Did you mean 'param.smallest'?",
+    ]
+    assert cli("search", "metric.mean > 99").err == ""
+    assert cli("search", "tag.nothing = 'x'", "--json").document == []
+
+
 def test_any_unique_beginning_of_an_id_will_do(cli: Cli, run_tips: Run) -> None:
     run = run_tips()
     assert cli("runs", "show", run["id"][:6], "--json").document["id"] == run["id"]
