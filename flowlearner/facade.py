@@ -264,8 +264,8 @@ def workflow(
         >>> [node.name for node in twice.compile().nodes]
         ['double', 'double_2']
     """
-    refuse_unknown("@workflow", unknown, workflow)
     frame = sys._getframe(1)
+    refuse_unknown(f"@workflow ({frame.f_code.co_filename}:{frame.f_lineno})", unknown, workflow)
 
     def decorate(function: Callable[..., Any]) -> Workflow[Any, Any]:
         made: Workflow[Any, Any] = Workflow(function, collect_scope(frame, function))

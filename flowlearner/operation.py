@@ -220,7 +220,8 @@ def operator(
         [2.0, 4.0]
     """
     frame = sys._getframe(1)
-    refuse_unknown("@operator", unknown, operator)
+    where = f"@operator ({frame.f_code.co_filename}:{frame.f_lineno})"
+    refuse_unknown(where, unknown, operator)
     options = {
         "cpus": cpus,
         "gpus": gpus,
@@ -233,7 +234,7 @@ def operator(
         "version": version,
         "uses": uses,
     }
-    _check_options(options)
+    _check_options(where, options)
     resources = Resources(cpus, gpus, parse_memory(memory), retries, timeout_s, isolate)
 
     def decorate(function: Callable[..., Any]) -> Operator[Any, Any]:
@@ -282,7 +283,7 @@ def parse_memory(memory: str | int) -> int:
     return int(float(match[1]) * base ** " kmgt".index(match[2].lower() or " "))
 
 
-def _check_options(options: Mapping[str, Any]) -> None:
+def _check_options(where: str, options: Mapping[str, Any]) -> None:
     """Refuse resources that are no sensible numbers, and switches that are neither True nor False."""
     problems: list[str] = []
 
@@ -308,7 +309,7 @@ def _check_options(options: Mapping[str, Any]) -> None:
     if isinstance(options["uses"], str) or not isinstance(options["uses"], Sequence):
         problems.append(f"uses: expected a list of functions or values, found {options['uses']!r}")
     if problems:
-        raise DefinitionError("@operator: " + "; ".join(problems))
+        raise DefinitionError(f"{where}: " + "; ".join(problems))
 
 
 def refuse_unknown(where: str, unknown: Mapping[str, Any], fn: Callable[..., Any]) -> None:

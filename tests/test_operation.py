@@ -144,5 +144,8 @@ def test_an_operator_of_main_that_calls_itself_travels_to_another_process() -> N
 
 
 def test_options_that_make_no_sense_are_listed_together() -> None:
-    with pytest.raises(DefinitionError, match=r"@operator: cpus: expected .*; memory: expected bytes"):
+    with pytest.raises(
+        DefinitionError,
+        match=r"@operator \(.*test_operation.py:\d+\): cpus: expected .*; memory: expected bytes",
+    ):
         operator(cpus=0, memory="lots")
