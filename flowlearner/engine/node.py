@@ -198,12 +198,12 @@ def name_outputs(operator: Operator[Any, Any], returned: Any) -> dict[str, Any]:
         values = {interface.outputs[0].name: returned}
     named: dict[str, Any] = {}
     for output in interface.outputs:
-        label = "a value" if interface.output_class is None else f"output '{output.name}'"
         try:
-            named[output.name] = conform(values[output.name], output.type, label)
+            named[output.name] = conform(values[output.name], output.type, f"output '{output.name}'")
         except Mismatch as error:
             raise OperatorError(
-                f"operator '{operator.name}' returned another type than it declares: {error}"
+                f"operator '{operator.name}' returned another type than it declares: {error}. Return that type, "
+                "or change the annotation after '->'."
             ) from None
         if output.type.columns is not None and named[output.name] is not None:
             what = f"operator '{operator.name}', output '{output.name}'"
@@ -265,7 +265,8 @@ def check_columns(table: Any, columns: Columns, where: str, *, closed: bool) -> 
     surplus = [n for n in found if n not in columns.names] if closed else []
     problems = []
     if missing:
-        problems.append(f"missing {shorten(missing)}{suggest(missing[0], found)}")
+        near = suggest(missing[0], found)
+        problems.append(f"missing {shorten(missing)}" + (near and f".{near}"))
     if surplus:
         problems.append(f"undeclared {shorten(surplus)}")
     for name, wanted in columns.types:
