@@ -202,8 +202,8 @@ def name_outputs(operator: Operator[Any, Any], returned: Any) -> dict[str, Any]:
             named[output.name] = conform(values[output.name], output.type, f"output '{output.name}'")
         except Mismatch as error:
             raise OperatorError(
-                f"operator '{operator.name}' returned another type than it declares: {error}. Return that type, "
-                "or change the annotation after '->'."
+                f"operator '{operator.name}' returned another type than it declares: {error}. "
+                "Return that type, or change the annotation after '->'."
             ) from None
         if output.type.columns is not None and named[output.name] is not None:
             what = f"operator '{operator.name}', output '{output.name}'"
