@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 GIB = 1 << 30
@@ -35,6 +35,13 @@ class Settings(BaseSettings):
     file_limit_bytes: int = GIB
     inline_limit_bytes: int = 64 * 1024
     snapshot_limit_bytes: int = 20 * 1024 * 1024
+
+    @field_validator("artifacts")
+    @classmethod
+    def _check_artifacts(cls, url: str) -> str:
+        if url.startswith("memory:"):
+            raise ValueError("values in memory would be lost at the end of the process; name a folder or URL")
+        return url
 
     @property
     def catalog_url(self) -> str:

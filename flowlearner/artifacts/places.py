@@ -210,7 +210,9 @@ class RemotePlace(Place):
     def __init__(self, url: str, cache: Path) -> None:
         from fsspec.core import url_to_fs
 
-        self._fs, self.root = url_to_fs(url)
+        system, self.root = url_to_fs(url)
+        # Its methods are whatever a file system of fsspec has.
+        self._fs: Any = _Translating(system)
         self.root = self.root.rstrip("/")
         self._cache = LocalPlace(str(cache))
 
@@ -305,6 +307,39 @@ class RemotePlace(Place):
             if mtime < before:
                 self._cache.delete(path)
         return len(old)
+
+
+class _Translating:
+    """A file system or an open file of fsspec whose errors are OSErrors, as those of local ones are.
+
+    Args:
+        target: what it stands for; clients of object stores raise errors of their own.
+    """
+
+    def __init__(self, target: Any) -> None:
+        self._target = target
+
+    def __enter__(self) -> _Translating:
+        return self
+
+    def __exit__(self, *ignored: object) -> None:
+        self.close()
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._target, name)
+        if not callable(found):
+            return found
+
+        def call(*args: Any, **options: Any) -> Any:
+            try:
+                result = found(*args, **options)
+            except OSError:
+                raise
+            except Exception as error:
+                raise OSError(errno.EIO, f"{type(error).__name__}: {error}") from error
+            return _Translating(result) if name == "open" else result
+
+        return call
 
 
 def _mtime_of(entry: dict[str, Any]) -> float:

@@ -224,12 +224,22 @@ class ArtifactStore:
             _raise_storage(error, f"'{path}'", self.url, verb="removed")
 
     def list_paths(self) -> Iterator[tuple[str, int, float]]:
-        """Yield path, size in bytes and time of last change (seconds since the epoch) of each stored file."""
-        return self._place.list_paths()
+        """Yield path, size in bytes and time of last change (seconds since the epoch) of each stored file.
+
+        Raises:
+            StorageError: the place does not answer.
+        """
+        try:
+            yield from self._place.list_paths()
+        except OSError as error:
+            _raise_storage(error, "the artifacts", self.url, verb="listed")
 
     def sweep_temporary(self, age_s: float) -> int:
         """Remove what writers that died have left, once it is older than this; return how many files."""
-        return self._place.sweep_temporary(time.time() - age_s)
+        try:
+            return self._place.sweep_temporary(time.time() - age_s)
+        except OSError as error:
+            _raise_storage(error, "temporary files", self.url, verb="removed")
 
 
 _OUTSIDE = LocalPlace("/")

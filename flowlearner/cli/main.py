@@ -179,10 +179,12 @@ def _invoke(arguments: list[str], as_json: bool) -> int:
 
 def _describe_settings(error: Any) -> str:
     """Return which environment variables pydantic refuses, and why."""
-    return "; ".join(
-        f"FLOWLEARNER_{str(e['loc'][0]).upper()}: {e['msg'].lower()}; found {e['input']!r}"
-        for e in error.errors()
-    )
+    found = []
+    for problem in error.errors():
+        reason = problem["msg"].removeprefix("Value error, ")
+        name = f"FLOWLEARNER_{str(problem['loc'][0]).upper()}"
+        found.append(f"{name}: {reason[0].lower()}{reason[1:]}; found {problem['input']!r}")
+    return "; ".join(found)
 
 
 def _fail(status: int, kind: str, message: str, as_json: bool, details: Any = None) -> int:

@@ -26,6 +26,7 @@ from flowlearner.cli.show import (
     print_heading,
     print_run,
     print_runs,
+    show_exactly,
     show_plain,
     show_tags,
     show_when,
@@ -271,7 +272,9 @@ def _show_row(section: str, row: Row, runs: Sequence[Run]) -> list[Text]:
         return [Text("-" if v is None else _brief_output(v), style=style) for v in row.values]
     is_version = section == "code" and row.name in ("workflow_version", "commit")
     values = [v[:SHORT_VERSION] if is_version and v else v for v in row.values]
-    cells = [Text(show_plain(v), style=style) for v in values]
+    # What was given is shown as it was; of what came out four digits tell enough.
+    show = show_plain if section == "metrics" else show_exactly
+    cells = [Text(show(v), style=style) for v in values]
     if section == "metrics" and len(runs) == 2:
         cells.append(Text(_show_change(*row.values), style="cyan"))
     return cells

@@ -356,7 +356,9 @@ def describe_node(node: NodeRun) -> Text:
 
 
 def show_plain(value: Any) -> str:
-    """Return any JSON value in one line, as comparisons show it."""
-    if isinstance(value, float):
-        return show_number(value)
+    """Return any JSON value in one line, as comparisons show it; of a number, four digits."""
+    return show_number(value) if isinstance(value, float) else show_exactly(value)
+
+
+def show_exactly(value: Any) -> str:
     return "-" if value is None else show_value(value, 60)

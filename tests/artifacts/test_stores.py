@@ -77,6 +77,33 @@ def test_an_unknown_kind_of_url_is_an_error_that_names_it() -> None:
         ArtifactStore("nosuch://place")
 
 
+class Unreachable(fsspec.AbstractFileSystem):
+    """An object store whose client raises errors of its own."""
+
+    protocol = "unreachable"
+
+    def ls(self, path: str, detail: bool = True, **options: object) -> list[str]:
+        raise RuntimeError("no credentials")
+
+    _open = makedirs = info = rm_file = ls
+
+
+def test_errors_of_a_remote_places_client_are_storage_errors(tmp_path: Path) -> None:
+    fsspec.register_implementation("unreachable", Unreachable, clobber=True)
+    store = ArtifactStore("unreachable://bucket", 0)
+    artifact = Artifact("a" * 64, "bytes/1", "bytes", 3, "b" * 64, path="objects/aa/x")
+    for use in (
+        lambda: store.put(encode(b"abc")),
+        lambda: list(store.list_paths()),
+        lambda: store.delete(artifact),
+        lambda: store.sweep_temporary(0),
+    ):
+        with pytest.raises(StorageError, match=r"unreachable://bucket: RuntimeError: no credentials\. Check"):
+            use()
+    with pytest.raises(ArtifactError, match="RuntimeError: no credentials"):
+        store.open(artifact)
+
+
 def test_a_stored_file_is_read_only(store: ArtifactStore) -> None:
     path = store.put(encode(b"x" * LIMIT)).path
     assert Path(store.url, str(path)).stat().st_mode & 0o777 == 0o444

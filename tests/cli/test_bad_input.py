@@ -269,6 +269,13 @@ def test_a_home_that_cannot_be_written_is_a_failure_of_the_platform(
     assert "[Errno" not in said
 
 
+def test_artifacts_in_memory_are_refused(cli: Cli, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLOWLEARNER_ARTIFACTS", "memory://store")
+    answer = cli(*RUN)
+    assert answer.status == 2
+    assert "FLOWLEARNER_ARTIFACTS: values in memory would be lost" in answer.err
+
+
 def test_a_setting_that_is_no_value_is_named(
     cli: Cli, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -217,6 +217,8 @@ def test_compare_shows_only_what_differs(cli: Cli, run_tips: Run) -> None:
     assert document["nodes"]["clean"]["changed"] == ["input 'smallest'", "result"]
     shown = cli("runs", "compare", one["id"], two["id"]).out
     assert "+1.667" in shown
+    near = run_tips("--smallest", "2.00001")
+    assert "2.00001" in cli("runs", "compare", two["id"], near["id"]).out
     everything = cli("runs", "compare", one["id"], two["id"], "--all", "--json").document
     assert everything["params"]["note"]["differs"] is False
 
