@@ -8,6 +8,7 @@ from typing import Any
 
 from flowlearner.interface import Interface, default_text
 from flowlearner.operation import Operator
+from flowlearner.secrecy import HIDDEN, holds_secret
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ class Graph:
                     "name": node.name,
                     "operator": node.operator.name,
                     "inputs": {
-                        name: binding_json(b, node.operator.interface.by_name[name].type.kind == "secret")
+                        name: binding_json(b, holds_secret(node.operator.interface.by_name[name].type))
                         for name, b in node.inputs.items()
                     },
                     "outputs": {o.name: str(o.type) for o in node.operator.interface.outputs},
@@ -175,7 +176,7 @@ def binding_json(binding: Binding, is_secret: bool = False) -> dict[str, Any]:
     if isinstance(binding, RunSeed):
         return {"run_seed": True}
     if isinstance(binding, Literal):
-        return {"literal": "***" if is_secret else default_text(binding.value)}
+        return {"literal": HIDDEN if is_secret else default_text(binding.value)}
     items = [binding_json(i, is_secret) for i in binding.items]
     if binding.make is dict:
         return {"dict": {str(k): i for k, i in zip(binding.keys, items, strict=True)}}

@@ -17,6 +17,7 @@ from typing import Any, get_origin
 from uuid import UUID
 
 from flowlearner.errors import DefinitionError
+from flowlearner.secrecy import holds_secret
 from flowlearner.spec import (
     Mismatch,
     TypeSpec,
@@ -144,7 +145,7 @@ def default_text(value: Any) -> Any:
 
 
 def _default_json(param: Param) -> Any:
-    if param.default is MISSING or param.type.kind == "secret":
+    if param.default is MISSING or holds_secret(param.type):
         return None
     return default_text(param.default)
 
@@ -226,6 +227,10 @@ def make_interface(fn: Callable[..., Any], what: str, localns: Mapping[str, Any]
             spec = replace(spec, optional=True)
         default = MISSING if p.default is p.empty else p.default
         param = Param(name, spec, default, docs.get(name, ""), p.kind is p.KEYWORD_ONLY)
+        if spec.is_static and holds_secret(spec):
+            problems.append(
+                f"parameter '{name}' is Static and so a part of the graph, which no Secret can be"
+            )
         problems += _explain_default(param)
         params.append(param)
     if "return" not in hints:
@@ -234,7 +239,7 @@ def make_interface(fn: Callable[..., Any], what: str, localns: Mapping[str, Any]
         )
     for output in outputs:
         problems += [f"output '{output.name}': {reason}" for reason in explain_hint(output.type.hint)]
-        if output.type.kind in ("secret", "seed") or output.type.is_static:
+        if output.type.kind == "seed" or output.type.is_static or holds_secret(output.type):
             word = "Static" if output.type.is_static else output.type
             problems.append(f"output '{output.name}' is a {word}, which only a parameter can be")
     if problems:

@@ -17,7 +17,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 from flowlearner.definition import Definition
 from flowlearner.errors import ParameterError, shorten, suggest
 from flowlearner.interface import MISSING, Param, conform_operator
-from flowlearner.spec import TABLE_TYPES, Mismatch, conform, qualified_name
+from flowlearner.secrecy import HIDDEN, holds_secret
+from flowlearner.spec import TABLE_TYPES, Mismatch, conform, qualified_name, type_text
 from flowlearner.types import Choice
 
 ARTIFACT_PREFIX = "artifact:"
@@ -30,7 +31,7 @@ class BoundParams:
     Attributes:
         static: plain values for the compiler.
         values: every other parameter; a table or file may still be a path, URL or "artifact:HASH".
-        secrets: names whose values are never recorded.
+        secrets: names of those that are secret or hold a secret, which is never recorded.
     """
 
     static: Mapping[str, Any]
@@ -72,7 +73,7 @@ def bind_params(definition: Definition, given: Mapping[str, Any], seed: int) -> 
             problems.append(str(error))
     if problems:
         raise ParameterError(f"workflow '{definition.name}': " + "; ".join(problems))
-    secrets = frozenset(n for n, p in params.items() if p.type.kind == "secret")
+    secrets = frozenset(n for n, p in params.items() if holds_secret(p.type))
     return BoundParams(static, values, secrets)
 
 
@@ -96,7 +97,13 @@ def conform_given(param: Param, value: Any) -> Any:
         raise Mismatch(f"{where}: expected a fitted model or 'artifact:HASH', found {str(value)!r}")
     if spec.is_table and qualified_name(type(value)) in TABLE_TYPES:
         return value  # the consumer gets the type that it declares
-    return conform(value, spec, where)
+    try:
+        return conform(value, spec, where)
+    except Mismatch:
+        if not holds_secret(spec):
+            raise
+    # Without the value, which the message would show.
+    raise Mismatch(f"{where}: expected {spec}, found {type_text(type(value))} that does not fit")
 
 
 def _takes_text(param: Param) -> bool:
@@ -125,6 +132,8 @@ def parse_param(param: Param, text: str) -> Any:
     except (ValueError, SyntaxError, KeyError) as error:
         hint = f" ({error})" if isinstance(error, json.JSONDecodeError) else ""
         wanted = f"one of {spec.bounds}" if isinstance(spec.bounds, Choice) else spec
+        if holds_secret(spec):
+            text, hint = HIDDEN, ""
         raise ParameterError(f"parameter '{param.name}': expected {wanted}, found '{text}'{hint}") from None
 
 

@@ -16,9 +16,8 @@ from flowlearner.interface import Param
 from flowlearner.operation import Operator
 from flowlearner.params import ARTIFACT_PREFIX
 from flowlearner.records import Artifact
-from flowlearner.spec import make_spec
-
-ANY = make_spec(Any)
+from flowlearner.secrecy import conceal
+from flowlearner.spec import TypeSpec, list_item_specs
 
 
 class Binder:
@@ -79,8 +78,8 @@ class Binder:
         return taken
 
     def _bind_collection(self, binding: Collection, param: Param) -> BoundValue:
-        inner = Param(param.name, ANY)
-        items = tuple(self.bind(b, inner) for b in binding.items)
+        specs = list_item_specs(param.type.base, binding.make, len(binding.items))
+        items = tuple(self.bind(b, Param(param.name, s)) for b, s in zip(binding.items, specs, strict=True))
         unstable = next((i.unstable for i in items if i.unstable), None)
         hashes = [i.hash or "" for i in items]
         keys = [repr(k) for k in binding.keys]
@@ -91,6 +90,21 @@ class Binder:
             keys=binding.keys,
             unstable=unstable,
         )
+
+
+def find_secrets(binding: Binding, spec: TypeSpec, found: list[str]) -> None:
+    """Collect the texts of secrets that a workflow's body, or an operator's default, gives itself.
+
+    Args:
+        spec: the declared type of what is bound.
+        found: receives the texts.
+    """
+    if isinstance(binding, Literal):
+        conceal(binding.value, spec, found)
+    elif isinstance(binding, Collection):
+        specs = list_item_specs(spec.base, binding.make, len(binding.items))
+        for item, inner in zip(binding.items, specs, strict=True):
+            find_secrets(item, inner, found)
 
 
 def is_named(param: Param, value: Any) -> bool:
@@ -107,12 +121,13 @@ def is_named(param: Param, value: Any) -> bool:
 
 def bind_literal(value: Any, param: Param) -> BoundValue:
     """Hash a value that is known without running anything."""
-    if param.type.kind == "secret":
+    if param.type.kind == "secret" and value is not None:
         return BoundValue(None, value=value, secret=True)
     if isinstance(value, Operator):
         return BoundValue(digest_parts("operator/1", value.fingerprint().digest), value=value)
     try:
-        codec = choose_codec(param.type.hint, value)
-        return BoundValue(codec.encode(value, param.type.hint).hash, value=value)
+        shown = conceal(value, param.type)
+        codec = choose_codec(param.type.hint, shown)
+        return BoundValue(codec.encode(shown, param.type.hint).hash, value=value)
     except FlowLearnerError as error:
         return BoundValue(None, value=value, unstable=str(error))

@@ -15,11 +15,11 @@ from operator import index
 from typing import Any, TextIO
 
 from flowlearner.records import LogLine, MetricPoint
+from flowlearner.secrecy import HIDDEN
 
 MAX_LINES = 10_000
 MAX_CHARS = 20_000
 FORWARDED = "flowlearner_forwarded"
-HIDDEN = "***"
 
 
 def hide_secrets(text: str, secrets: Sequence[str]) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from enum import Enum
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,9 @@ from flowlearner.catalog import Catalog
 from flowlearner.config import Settings
 from flowlearner.definition import Definition
 from flowlearner.engine.base import EXECUTORS, RunContext, RunListener, RunOptions, check_resources, utc_now
-from flowlearner.engine.binding import Binder, bind_literal, is_named
+from flowlearner.engine.binding import Binder, bind_literal, find_secrets, is_named
 from flowlearner.engine.local import LocalLauncher
-from flowlearner.engine.logs import HIDDEN, captured, hide_secrets
+from flowlearner.engine.logs import captured, hide_secrets
 from flowlearner.engine.node import check_artifact_columns, describe_error
 from flowlearner.engine.result import choose_status, collect_metrics, collect_outputs, find_error
 from flowlearner.engine.scheduler import Scheduler
@@ -47,6 +48,7 @@ from flowlearner.records import (
     Status,
     WorkflowVersion,
 )
+from flowlearner.secrecy import HIDDEN, conceal
 
 MAX_PARAM_ITEMS = 1000
 # A line of a key or certificate; shorter ones appear in other texts by chance.
@@ -64,12 +66,17 @@ class Submission:
     settings: Settings
     listener: RunListener
 
-    @property
+    @cached_property
     def secrets(self) -> tuple[str, ...]:
         """Texts that are never recorded: each secret as it is, as `repr` shows it, and line by line."""
-        found: set[str] = set()
+        texts: list[str] = []
         for name in self.bound.secrets:
-            text = str(self.bound.values.get(name) or "")
+            conceal(self.bound.values[name], self.definition.interface.by_name[name].type, texts)
+        for node in self.graph.nodes:
+            for name, binding in node.inputs.items():
+                find_secrets(binding, node.operator.interface.by_name[name].type, texts)
+        found: set[str] = set()
+        for text in texts:
             found |= {text, repr(text)[1:-1]} | {n for n in text.splitlines() if len(n) >= MIN_SECRET_LINE}
         return tuple(sorted(found - {""}, key=len, reverse=True))
 
@@ -162,10 +169,12 @@ def bind_values(
 
 def describe_params(submission: Submission) -> dict[str, Any]:
     """Return the parameters as they are recorded, before their files and tables are read."""
+    params = submission.definition.interface.by_name
     recorded: dict[str, Any] = {name: _as_json(v) for name, v in submission.bound.static.items()}
     for name, value in submission.bound.values.items():
         if name in submission.bound.secrets:
-            recorded[name] = HIDDEN
+            shown = conceal(value, params[name].type)
+            recorded[name] = _as_json(shown) if _is_plain(shown) else HIDDEN
         else:
             recorded[name] = _as_json(value) if _is_plain(value) else _source_of(value)
     return recorded
