@@ -22,7 +22,7 @@ FOREIGN = (
     "call the operator again where its output is needed."
 )
 # A loop makes train, train_2, train_3, ...: to the reader of a mistake they are one.
-_NUMBER = re.compile(r"_\d+\b")
+NUMBER = re.compile(r"_\d+\b")
 
 
 class Journal(Protocol):
@@ -88,7 +88,7 @@ class Future:
 
     @property
     def _name(self) -> str:
-        return _NUMBER.sub("", self._label)
+        return NUMBER.sub("", self._label)
 
     def _report(self, message: str, kind: str, location: str | None) -> None:
         node = self._binding.node if isinstance(self._binding, NodeRef) else None

@@ -356,7 +356,7 @@ def conform(value: Any, spec: TypeSpec, where: str = "value") -> Any:
         Mismatch: the value is of another type, or outside the declared range or choice.
     """
     if value is None:
-        if spec.optional or spec.base in (Any, type(None)):
+        if spec.optional or (spec.base in (Any, type(None)) and spec.kind != "model"):
             return None
         raise Mismatch(f"{where}: expected {spec}, found None")
     if spec.kind == "model" or spec.is_any:

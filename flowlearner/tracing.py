@@ -18,6 +18,7 @@ from flowlearner.futures import (
     ANY,
     FOREIGN,
     NO_VALUE,
+    NUMBER,
     Future,
     Outputs,
     UnknownFuture,
@@ -77,6 +78,7 @@ class Tracer:
     problems: list[Problem] = field(default_factory=list)
     # Each name so far, with the highest number behind it.
     _names: dict[str, int] = field(default_factory=dict)
+    _mistakes: set[tuple[str, str, str | None]] = field(default_factory=set)
     # How often a future was misused in one way on one line.
     _misuses: Counter[tuple[str, str]] = field(default_factory=Counter)
     _scope: list[tuple[str, Inlinable]] = field(default_factory=list)
@@ -100,7 +102,10 @@ class Tracer:
     ) -> None:
         node = node or (self._scope[-1][0] if self._scope else None)
         found = Problem(message, self.workflow.name, node, location or find_location(_BODY), kind)
-        if found not in self.problems:
+        # A mistake in a loop is one, though each round makes another node.
+        mistake = (NUMBER.sub("", message), NUMBER.sub("", node or ""), found.location)
+        if mistake not in self._mistakes:
+            self._mistakes.add(mistake)
             self.problems.append(found)
 
     @property
@@ -376,6 +381,10 @@ class Tracer:
             made = f"{with_article(_describe(value))} that is made of {inside}, a future"
             cure = "Make it in an operator, which receives the values."
             return report(f" gets {made}: {NO_VALUE}. {cure}", "future-as-value")
+        if spec.kind == "model" and isinstance(value, str) and not value.startswith("artifact:"):
+            return report(
+                f" expects Model but gets the text {value!r}. Give what an operator returns as Model."
+            )
         try:
             if param.takes_operator:
                 return Literal(conform_operator(value, param, what))

@@ -191,7 +191,26 @@ def test_two_workflows_of_one_name_are_no_cycle() -> None:
     assert [n.name for n in same.compile().nodes] == ["same.count"]
 
 
+def test_a_mistake_in_a_loop_is_listed_once() -> None:
+    @workflow
+    def loop(n: int) -> float:
+        scores = [count(describe("x")) for _ in range(50)]  # type: ignore[arg-type]
+        return total([*scores, count(n, k=3), count(n, k=3)])  # type: ignore[call-arg, list-item]
+
+    assert [p.kind for p in problems_of(loop)] == ["type", "unknown-argument"]
+
+
 # Types between nodes
+
+
+def test_neither_none_nor_a_text_is_a_model() -> None:
+    @workflow
+    def wrong(rows: pd.DataFrame) -> list[float]:
+        return [evaluate(None, rows, "late"), evaluate("best", rows, "late")]
+
+    text = messages_of(wrong)
+    assert "input 'model': expected Model, found None" in text
+    assert "input 'model' expects Model but gets the text 'best'" in text
 
 
 def test_a_value_of_type_any_does_not_go_from_node_to_node() -> None:

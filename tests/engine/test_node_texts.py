@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from flowlearner import Columns, InputError, RunFailed, operator, workflow
+from flowlearner import Columns, InputError, Model, RunFailed, operator, workflow
 from flowlearner.engine.node import check_columns
 
 
@@ -29,3 +29,20 @@ def test_a_returned_value_of_another_type_names_the_output_and_the_cure() -> Non
     text = str(caught.value)
     assert "output 'result': expected int, found str 'text'" in text
     assert "Return that type, or change the annotation after '->'." in text
+
+
+def test_a_trainer_that_forgets_to_return_its_model_fails_itself() -> None:
+    @operator
+    def train(n: int) -> Model:
+        pass  # type: ignore[empty-body]
+
+    @operator
+    def predict(model: Model) -> int:
+        return 1
+
+    @workflow(executor="local")
+    def flow(n: int) -> int:
+        return predict(train(n))
+
+    with pytest.raises(RunFailed, match="operator 'train' returned another type than it declares"):
+        flow.run(n=1)
