@@ -322,3 +322,91 @@ class ArtifactUse:
     role: str
     name: str
     cached: bool = False
+
+
+@dataclass(frozen=True)
+class SweepRecord:
+    """A search over a workflow's parameters.
+
+    Attributes:
+        metrics: what is searched for, each with its direction in `modes` ("max" or "min").
+        spec: how it was asked for, as JSON: space, params, trials, search, stop, seed, run_seed, parallel,
+            executor, cache, max_failures.
+        counts: trials by status.
+        node_executions: how often each operator ran for it.
+        process: who drives it.
+    """
+
+    id: str
+    workflow: str
+    experiment: str
+    status: Status
+    owner: str
+    created_at: datetime
+    metrics: tuple[str, ...]
+    modes: tuple[str, ...]
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    workflow_fingerprint: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    notes: str = ""
+    error: ErrorInfo | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+    node_executions: Mapping[str, int] = field(default_factory=dict)
+    code: CodeInfo = CodeInfo()
+    process: Owner | None = None
+    command: str = ""
+    prefect_flow_run_id: str | None = None
+    prefect_api_url: str | None = None
+    stop_requested: bool = False
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One point of a sweep.
+
+    Attributes:
+        point: the parameters that the sweep varies, as JSON.
+        values: of the sweep's metrics, in their order; None where there is none.
+    """
+
+    number: int
+    run_id: str
+    status: Status
+    point: Mapping[str, Any]
+    values: tuple[float | None, ...]
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    error: ErrorInfo | None = None
+
+
+@dataclass(frozen=True)
+class TrialEnd:
+    """How a trial ended."""
+
+    run_id: str
+    status: Status
+    finished_at: datetime
+    outputs: tuple[OutputRecord, ...] = ()
+    artifacts: tuple[Artifact, ...] = ()
+    metrics: tuple[MetricPoint, ...] = ()
+    error: ErrorInfo | None = None
+
+
+@dataclass
+class TrialBatch:
+    """What has happened in a sweep since it was last written down.
+
+    Attributes:
+        begun: runs that began, each with the version of the workflow that it runs.
+        nodes: how nodes ended, by run and name.
+        lines: log lines, each with its run.
+    """
+
+    begun: list[tuple[RunRecord, WorkflowVersion]] = field(default_factory=list)
+    nodes: dict[tuple[str, str], NodeRun] = field(default_factory=dict)
+    artifacts: list[Artifact] = field(default_factory=list)
+    entries: list[CacheEntry] = field(default_factory=list)
+    lines: list[tuple[str, LogLine]] = field(default_factory=list)
+    ended: list[TrialEnd] = field(default_factory=list)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from types import TracebackType
 
 from flowlearner.catalog.connect import BUSY_TIMEOUT_S, Database
-from flowlearner.catalog.maintenance import Maintenance
 from flowlearner.catalog.schema import open_database
+from flowlearner.catalog.sweeps import Sweeps
 
 
-class Catalog(Maintenance):
-    """Runs, nodes, metrics, artifacts and cache entries in one database.
+class Catalog(Sweeps):
+    """Runs, sweeps, nodes, metrics, artifacts and cache entries in one database.
 
     Safe to use from several threads and by several processes at once. Every method is one transaction;
     readers neither wait for writers nor hold them up.

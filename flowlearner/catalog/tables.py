@@ -27,10 +27,10 @@ from sqlalchemy import (
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
-SCHEMA = "0001"
+SCHEMA = "0002"
 """Revision of these tables; the newest file in migrations/versions."""
 
-KNOWN_SCHEMAS = ("0001",)
+KNOWN_SCHEMAS = ("0001", "0002")
 """Every revision there has been, oldest first; one that is not listed was made by a newer flowlearner."""
 
 NAMING = {
@@ -197,6 +197,42 @@ class RunRow(Base, table=True):
         Index("ix_run_parent", "parent_id"),
         Index("ix_run_deleted", "deleted_us"),
     )
+
+
+class SweepRow(Base, table=True):
+    """A search; its trials are runs that name it."""
+
+    __tablename__ = "sweep"
+
+    id: str = _key()
+    workflow: str = _text()
+    workflow_fingerprint: str = _text()
+    experiment: str = _text()
+    status: str = _text()
+    owner: str = _text()
+    created_us: int = _whole()
+    started_us: int | None = _time()
+    finished_us: int | None = _time()
+    metrics: str = _text()
+    spec: str = _text()
+    tags: str = _text()
+    notes: str = _text()
+    error: str | None = _text_or_null()
+    node_executions: str = _text()
+    code_commit: str | None = _text_or_null()
+    code_branch: str | None = _text_or_null()
+    code_dirty: bool = False
+    code_snapshot: str | None = _text_or_null()
+    process_host: str | None = _text_or_null()
+    process_pid: int | None = _time()
+    process_started: float | None = _number()
+    process_boot: str | None = _text_or_null()
+    prefect_flow_run_id: str | None = _text_or_null()
+    prefect_api_url: str | None = _text_or_null()
+    stop_requested: bool = False
+    command: str = _text()
+
+    __table_args__ = (Index("ix_sweep_created", "created_us", "id"), Index("ix_sweep_status", "status"))
 
 
 class NodeRunRow(Base, table=True):
@@ -382,6 +418,7 @@ WORKFLOW_VERSION = _table("workflow_version")
 OPERATOR_VERSION = _table("operator_version")
 WORKFLOW_OPERATOR = _table("workflow_operator")
 RUN = _table("run")
+SWEEP = _table("sweep")
 NODE_RUN = _table("node_run")
 PARAM = _table("param")
 TAG = _table("tag")

@@ -54,6 +54,7 @@ from flowlearner.errors import CatalogError, NotFoundError
 from flowlearner.records import (
     Artifact,
     CacheEntry,
+    Environment,
     ErrorInfo,
     LogLine,
     MetricPoint,
@@ -99,16 +100,16 @@ class Writing(Part):
         graph_text = json_text(workflow.graph)
         graph_id = hashlib.sha256(graph_text.encode()).hexdigest()
         row = run_row(run) | {"graph_id": graph_id}
-        uses = _run_uses(run)
+        uses = run_uses(run)
         with self.database.write() as connection:
             insert = self.database.insert
             insert(connection, EXPERIMENTS, [{"name": row["experiment"], "created_us": row["created_us"]}])
             if run.environment:
-                insert(connection, ENVIRONMENTS, [_environment_row(run)])
+                insert(connection, ENVIRONMENTS, [environment_row(run.environment)])
             insert(connection, GRAPHS, [{"id": graph_id, "body": graph_text}])
-            insert(connection, WORKFLOW_VERSIONS, [_version_row(workflow, now) | {"graph_id": graph_id}])
-            insert(connection, OPERATOR_VERSIONS, [_version_row(o, now) for o in operators])
-            insert(connection, WORKFLOW_OPERATORS, [_call_row(workflow, o) for o in operators])
+            insert(connection, WORKFLOW_VERSIONS, [version_row(workflow, now) | {"graph_id": graph_id}])
+            insert(connection, OPERATOR_VERSIONS, [version_row(o, now) for o in operators])
+            insert(connection, WORKFLOW_OPERATORS, [call_row(workflow, o) for o in operators])
             try:
                 insert(connection, RUNS, [row])
             except IntegrityError as error:
@@ -116,7 +117,7 @@ class Writing(Part):
                     f"catalog {self.database.place}: there is a run '{run.id}' already"
                 ) from error
             insert(connection, PARAMS, param_rows(run.id, run.params))
-            insert(connection, TAGS, _tag_rows(run.id, run.tags))
+            insert(connection, TAGS, tag_rows(run.id, run.tags))
             insert(connection, USES, uses)
         self._remember_workflow(run.id, run.workflow)
 
@@ -166,22 +167,7 @@ class Writing(Part):
         with self._write_to(run_id) as (connection, workflow):
             if artifacts:
                 self._write_artifacts(connection, artifacts, now)
-            if nodes:
-                insert = self.database.insert
-                insert(connection, NODES, [node_row(run_id, workflow, n) for n in nodes])
-                insert(
-                    connection,
-                    USES,
-                    [_use(run_id, n.name, "output", o.name, o.hash) for n in nodes for o in n.outputs],
-                )
-                inputs = [
-                    _use(run_id, n.name, "input", name, hash_)
-                    for n in nodes
-                    for name, hash_ in n.inputs.items()
-                    if hash_
-                ]
-                if inputs:
-                    self.database.run(connection, self.database.get_prepared(build_input_uses), inputs)
+            self._write_nodes(connection, workflow, [(run_id, n) for n in nodes])
             if entries:
                 self.database.insert(connection, ENTRIES, [entry_row(e, now) for e in entries])
             if logs:
@@ -237,7 +223,7 @@ class Writing(Part):
             if self.database.run(connection, prepared, [row]) == 0:
                 return False
             self.database.insert(
-                connection, USES, [_use(run_id, "", "result", o.name, o.hash) for o in outputs]
+                connection, USES, [use_row(run_id, "", "result", o.name, o.hash) for o in outputs]
             )
             self._write_points(connection, run_id, metrics)
             return True
@@ -270,7 +256,7 @@ class Writing(Part):
         """
         with self.database.write() as connection:
             self._check_run(connection, run_id)
-            self.database.insert(connection, TAGS, _tag_rows(run_id, tags))
+            self.database.insert(connection, TAGS, tag_rows(run_id, tags))
 
     def remove_tags(self, run_id: str, names: Iterable[str]) -> None:
         """Remove tags of a run; a name that it does not have is no mistake.
@@ -359,6 +345,28 @@ class Writing(Part):
         prepared = self.database.get_prepared(build_artifacts)
         self.database.run(connection, prepared, [artifact_row(a, now) for a in artifacts])
 
+    def _write_nodes(
+        self, connection: Connection, workflow: str, nodes: Sequence[tuple[str, NodeRun]]
+    ) -> None:
+        """Write nodes of runs of one workflow, each with the run's id."""
+        if not nodes:
+            return
+        insert = self.database.insert
+        insert(connection, NODES, [node_row(i, workflow, n) for i, n in nodes])
+        insert(
+            connection,
+            USES,
+            [use_row(i, n.name, "output", o.name, o.hash) for i, n in nodes for o in n.outputs],
+        )
+        inputs = [
+            use_row(i, n.name, "input", name, hash_)
+            for i, n in nodes
+            for name, hash_ in n.inputs.items()
+            if hash_
+        ]
+        if inputs:
+            self.database.run(connection, self.database.get_prepared(build_input_uses), inputs)
+
     def _write_points(self, connection: Connection, run_id: str, points: Sequence[MetricPoint]) -> None:
         if points:
             history, latest = metric_rows(run_id, points)
@@ -384,32 +392,30 @@ def _changed_columns(fields: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _use(run_id: str, node: str, role: str, name: str, hash_: str) -> dict[str, Any]:
+def use_row(run_id: str, node: str, role: str, name: str, hash_: str) -> dict[str, Any]:
     return {"run_id": run_id, "node": node, "role": role, "name": name, "hash": hash_}
 
 
-def _run_uses(run: RunRecord) -> list[dict[str, Any]]:
+def run_uses(run: RunRecord) -> list[dict[str, Any]]:
     uses = _params_uses(run.id, run.params)
     if run.code.snapshot:
-        uses.append(_use(run.id, "", "snapshot", "", run.code.snapshot))
+        uses.append(use_row(run.id, "", "snapshot", "", run.code.snapshot))
     return uses
 
 
 def _params_uses(run_id: str, params: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
-        _use(run_id, "", "param", name, str(value["hash"]))
+        use_row(run_id, "", "param", name, str(value["hash"]))
         for name, value in params.items()
         if isinstance(value, Mapping) and value.get("hash")
     ]
 
 
-def _tag_rows(run_id: str, tags: Mapping[str, str]) -> list[dict[str, Any]]:
+def tag_rows(run_id: str, tags: Mapping[str, str]) -> list[dict[str, Any]]:
     return [{"run_id": run_id, "name": clean(n), "value": clean(str(v))} for n, v in tags.items()]
 
 
-def _environment_row(run: RunRecord) -> dict[str, Any]:
-    found = run.environment
-    assert found is not None
+def environment_row(found: Environment) -> dict[str, Any]:
     return {
         "id": found.id,
         "python": found.python,
@@ -418,7 +424,7 @@ def _environment_row(run: RunRecord) -> dict[str, Any]:
     }
 
 
-def _version_row(version: WorkflowVersion | OperatorVersion, now: int) -> dict[str, Any]:
+def version_row(version: WorkflowVersion | OperatorVersion, now: int) -> dict[str, Any]:
     return {
         "name": version.name,
         "fingerprint": version.fingerprint,
@@ -430,7 +436,7 @@ def _version_row(version: WorkflowVersion | OperatorVersion, now: int) -> dict[s
     }
 
 
-def _call_row(workflow: WorkflowVersion, operator: OperatorVersion) -> dict[str, Any]:
+def call_row(workflow: WorkflowVersion, operator: OperatorVersion) -> dict[str, Any]:
     return {
         "operator": operator.name,
         "operator_fingerprint": operator.fingerprint,

@@ -170,13 +170,13 @@ def bind_values(
 def describe_params(submission: Submission) -> dict[str, Any]:
     """Return the parameters as they are recorded, before their files and tables are read."""
     params = submission.definition.interface.by_name
-    recorded: dict[str, Any] = {name: _as_json(v) for name, v in submission.bound.static.items()}
+    recorded: dict[str, Any] = {name: as_json(v) for name, v in submission.bound.static.items()}
     for name, value in submission.bound.values.items():
         if name in submission.bound.secrets:
             shown = conceal(value, params[name].type)
-            recorded[name] = _as_json(shown) if _is_plain(shown) else HIDDEN
+            recorded[name] = as_json(shown) if _is_plain(shown) else HIDDEN
         else:
-            recorded[name] = _as_json(value) if _is_plain(value) else _source_of(value)
+            recorded[name] = as_json(value) if _is_plain(value) else _source_of(value)
     return recorded
 
 
@@ -191,17 +191,17 @@ def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, (bool, int, float, str, date, Enum, os.PathLike))
 
 
-def _as_json(value: Any) -> Any:
+def as_json(value: Any) -> Any:
     if isinstance(value, Enum):
         return value.name
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, (list, tuple)):
-        return [_as_json(v) for v in value]
+        return [as_json(v) for v in value]
     if isinstance(value, (set, frozenset)):
-        return sorted((_as_json(v) for v in value), key=repr)
+        return sorted((as_json(v) for v in value), key=repr)
     if isinstance(value, dict):
-        return {str(k): _as_json(v) for k, v in value.items()}
+        return {str(k): as_json(v) for k, v in value.items()}
     return value.isoformat() if isinstance(value, date) else str(getattr(value, "name", value))
 
 
@@ -398,6 +398,13 @@ def describe_run(
         prefect_flow_run_id=flow_run_id,
         prefect_api_url=api_url,
     )
+    workflow, versions = describe_versions(definition, graph)
+    return record, workflow, versions
+
+
+def describe_versions(definition: Definition, graph: Graph) -> tuple[WorkflowVersion, list[OperatorVersion]]:
+    """Return the code of a compiled workflow as it is recorded."""
+    fingerprint = definition.fingerprint()
     workflow = WorkflowVersion(
         name=definition.name,
         fingerprint=fingerprint.digest,
@@ -419,7 +426,7 @@ def describe_run(
         )
         for op in operators.values()
     ]
-    return record, workflow, versions
+    return workflow, versions
 
 
 def get_user() -> str:

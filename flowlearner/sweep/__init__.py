@@ -1,0 +1,1 @@
+"""Sweeps: many runs of one workflow over a space of parameters, with the work that they share done once."""

@@ -1,0 +1,147 @@
+"""Makes trials: the parameters of a point, hashed; the graph that they compile to; the record of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from flowlearner.artifacts import ArtifactStore
+from flowlearner.cache import BoundValue
+from flowlearner.catalog import Catalog
+from flowlearner.definition import Definition
+from flowlearner.engine.base import RunContext, check_resources, utc_now
+from flowlearner.engine.binding import Binder, bind_literal
+from flowlearner.engine.submit import Submission, as_json, bind_values, describe_versions, new_run_id
+from flowlearner.graph import Graph
+from flowlearner.inputs import InputResolver
+from flowlearner.interface import MISSING
+from flowlearner.records import Artifact, RunRecord, WorkflowVersion
+from flowlearner.sweep.calls import Trial
+from flowlearner.sweep.space import Dimension, Point, Space
+from flowlearner.types import Choice
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A graph with its version as it is recorded."""
+
+    graph: Graph
+    version: WorkflowVersion
+
+
+class TrialMaker:
+    """Makes the trials of one sweep.
+
+    What trials have in common is hashed, stored and compiled once.
+
+    Args:
+        first: the submission of some point; what does not vary is taken from it.
+        template: the record of every trial's run, but for what differs.
+
+    Raises:
+        UserError: a file does not read, or a table lacks a column that the workflow declares.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        first: Submission,
+        template: RunRecord,
+        catalog: Catalog,
+        store: ArtifactStore,
+        run_ids: Mapping[int, str],
+    ) -> None:
+        self.artifacts: list[Artifact]
+        self._space = space
+        self._first = first
+        self._catalog = catalog
+        self._store = store
+        self._run_ids = run_ids
+        self._resolver = InputResolver(catalog, store, first.settings.file_limit_bytes)
+        self._values, self.artifacts, recorded = bind_values(first, self._resolver, store)
+        self._template = replace(template, params=recorded)
+        self._compiled: dict[Any, Compiled] = {}
+        self._choices: dict[tuple[str, int], tuple[BoundValue, Any]] = {}
+
+    def make(self, number: int, point: Point) -> tuple[RunRecord, WorkflowVersion, Trial]:
+        """Make a trial at a point."""
+        static = dict(self._first.bound.static)
+        values = dict(self._values)
+        params = dict(self._template.params)
+        for dimension in self._space.dimensions:
+            name = dimension.name
+            value = point.get(name, self._first.definition.interface.by_name[name].default)
+            if name in static:
+                static[name] = value
+                params[name] = as_json(value)
+            else:
+                values[name], params[name] = self._bind(dimension, value)
+        compiled = self.compile(static)
+        run_id = self._run_ids.get(number) or new_run_id()
+        now = utc_now()
+        record = replace(
+            self._template, id=run_id, params=params, trial_number=number, created_at=now, started_at=now
+        )
+        first = self._first
+        context = RunContext(
+            run_id, compiled.graph, first.options, self._catalog, self._store, first.listener, first.secrets
+        )
+        binder = Binder(values, first.options.seed, self._resolver)
+        return record, compiled.version, Trial(number, point, context, binder, now)
+
+    def compile(self, static: Mapping[str, Any]) -> Compiled:
+        """Return the graph of some plain values; each that differs is compiled and recorded once."""
+        key = tuple((name, _name_static(value)) for name, value in static.items())
+        if key not in self._compiled:
+            graph = self._first.graph
+            if static != graph.static:
+                graph = self._first.definition.compile(**static)
+                check_resources(graph)
+            version, operators = describe_versions(self._first.definition, graph)
+            self._catalog.record_versions(version, operators)
+            self._compiled[key] = Compiled(graph, version)
+        return self._compiled[key]
+
+    def _bind(self, dimension: Dimension, value: Any) -> tuple[BoundValue, Any]:
+        if not isinstance(dimension.domain, Choice):
+            param = self._first.definition.interface.by_name[dimension.name]
+            return bind_literal(value, param), as_json(value)
+        # By identity: 1, 1.0 and True are equal, and values of a list live as long as the sweep.
+        key = (dimension.name, id(value))
+        if key not in self._choices:
+            self._choices[key] = self._bind_choice(dimension, value)
+        return self._choices[key]
+
+    def _bind_choice(self, dimension: Dimension, value: Any) -> tuple[BoundValue, Any]:
+        bound = replace(self._first.bound, values={dimension.name: value})
+        values, artifacts, recorded = bind_values(
+            replace(self._first, bound=bound), self._resolver, self._store
+        )
+        self.artifacts += artifacts
+        return values[dimension.name], recorded[dimension.name]
+
+    def take_artifacts(self) -> list[Artifact]:
+        """Return what was stored for parameters since the last time; the catalog does not know it yet."""
+        taken, self.artifacts = self.artifacts, []
+        return taken
+
+
+def _name_static(value: Any) -> Any:
+    fingerprint = getattr(value, "fingerprint", None)
+    return fingerprint().digest if callable(fingerprint) else repr(value)
+
+
+def check_graphs(definition: Definition, space: Space, static: Mapping[str, Any]) -> None:
+    """Compile the workflow for every value of a dimension that is plain while compiling, one at a time.
+
+    Raises:
+        CompileError, ResourceError: for one of them the workflow does not compile, or can never run here.
+    """
+    for dimension in space.dimensions:
+        if dimension.name in static and isinstance(dimension.domain, Choice):
+            for value in dimension.domain.values:
+                check_resources(definition.compile(**{**static, dimension.name: value}))
+    assert all(
+        definition.interface.by_name[d.name].default is not MISSING for d in space.dimensions if d.when
+    ), "a condition asks for a default"
