@@ -42,6 +42,7 @@ class NodeTask:
     Attributes:
         key: the cache key; None where the result is not cached.
         reason: why it did not hit.
+        stop: ends it where it runs elsewhere than in this process.
         written: whether the catalog knows that the attempt runs.
         ended: set when nobody need wait for it any more.
     """
@@ -58,6 +59,7 @@ class NodeTask:
     written: bool = False
     child: ChildProcess | None = None
     thread_id: int | None = None
+    stop: Callable[[], None] | None = None
     cancel_event: threading.Event = field(default_factory=threading.Event)
     ended: threading.Event = field(default_factory=threading.Event)
 
@@ -163,6 +165,8 @@ class NodeTask:
         self.ended.set()
         if self.child is not None:
             self.child.kill()
+        if self.stop is not None:
+            self.stop()
         thread_id = self.thread_id
         if thread_id is not None:
             cancelled = ctypes.py_object(NodeCancelled)

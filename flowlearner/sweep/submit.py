@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import itertools
 import shlex
 import signal
@@ -248,8 +249,13 @@ def execute_sweep(submission: SweepSubmission) -> str:
         UserError, PlatformError: before the sweep began, or the platform failed in it.
         KeyboardInterrupt: Ctrl-C; the sweep is recorded as CANCELLED.
     """
-    with LocalLauncher() as launcher:
-        return run_sweep(submission, launcher, Budget.of_machine())
+    if submission.options.executor == "local":
+        with LocalLauncher() as launcher:
+            return run_sweep(submission, launcher, Budget.of_machine())
+    cluster = importlib.import_module("flowlearner.sweep.cluster")
+    settings, module = submission.settings, submission.definition.fn.__module__
+    with cluster.Cluster(settings.ray_address, module, settings.snapshot_limit_bytes) as launcher:
+        return run_sweep(submission, launcher, launcher.budget)
 
 
 def run_sweep(

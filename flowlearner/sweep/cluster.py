@@ -1,0 +1,211 @@
+"""Calls of a sweep on a Ray cluster. This is the one module that imports Ray."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import sys
+import tempfile
+import threading
+from typing import Any
+
+# Ray reads these when it is imported.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+import cloudpickle
+import ray
+from ray.exceptions import GetTimeoutError, RayError, TaskCancelledError
+
+from flowlearner.artifacts import list_own_codecs
+from flowlearner.capture import take_snapshot
+from flowlearner.engine.base import Budget
+from flowlearner.engine.node import NodeFailure
+from flowlearner.engine.task import NodeTask
+from flowlearner.errors import ServerError
+from flowlearner.records import ErrorInfo
+from flowlearner.sweep.worker import Code, Reply, WorkerRequest, install_code, is_installed, make_call
+
+CONNECT_S = 10.0
+# A worker that was killed, by the kernel for want of memory or with its machine, says nothing of the call.
+WORKER_RETRIES = 3
+# Calls wait at the cluster, so that a worker that ends one has the next.
+AHEAD = 2
+
+
+def run_in_worker(
+    code_id: str, refs: list[Any], operator_key: str, operator_body: bytes, body: bytes
+) -> Reply:
+    """What Ray runs: one call."""
+    if not is_installed(code_id):
+        install_code(ray.get(refs[0]))
+    return make_call(operator_key, operator_body, body)
+
+
+class Cluster:
+    """A Ray cluster, of its own on this machine or one that is there, and calls on it.
+
+    Args:
+        address: of an existing cluster; empty: one is started here, and stopped at the end.
+        module: name of the workflow's module.
+        snapshot_limit_bytes: bound on the user's source that is sent to workers.
+
+    Raises:
+        ServerError: the address does not answer.
+    """
+
+    def __init__(self, address: str, module: str, snapshot_limit_bytes: int) -> None:
+        self._address = address
+        self._module = module
+        self._limit = snapshot_limit_bytes
+        self._started = False
+        self._code_id = ""
+        self._refs: list[Any] = []
+        self._operators: dict[str, Any] = {}
+        self._remotes: dict[tuple[float, float, int], Any] = {}
+        self._closed = threading.Event()
+
+    def __enter__(self) -> Cluster:
+        if not ray.is_initialized():
+            connect(self._address)
+            self._started = True
+        snapshot = take_snapshot(self._module, self._limit)
+        self._code_id = snapshot.encode().hash
+        self._refs = [ray.put(Code(self._code_id, snapshot.modules, tuple(sys.path)))]
+        return self
+
+    def __exit__(self, *ignored: object) -> None:
+        self._closed.set()
+        if self._started:
+            ray.shutdown()
+
+    @property
+    def budget(self) -> Budget:
+        """What calls in flight may take: more than there is, for some of them wait at the cluster."""
+        found = ray.cluster_resources()
+        return Budget(
+            AHEAD * found.get("CPU", 0), AHEAD * found.get("GPU", 0), int(AHEAD * found.get("memory", 0))
+        )
+
+    @property
+    def cpus(self) -> float:
+        return float(ray.cluster_resources().get("CPU", 1))
+
+    def launch(self, task: NodeTask) -> None:
+        self._submit(task, 1, 0)
+
+    def _submit(self, task: NodeTask, attempt: int, deaths: int) -> None:
+        operator = task.node.operator
+        task.attempt = attempt
+        key = task.fingerprint + operator.name
+        try:
+            if key not in self._operators:
+                self._operators[key] = ray.put(cloudpickle.dumps(operator))
+            request = WorkerRequest(
+                task.inputs,
+                task.fingerprint,
+                task.context.store.url,
+                task.context.store.inline_limit_bytes,
+                task.context.run_id,
+                task.node.name,
+                task.context.secrets,
+                tuple(list_own_codecs()),
+            )
+            body = cloudpickle.dumps(request)
+        except Exception as error:  # noqa: BLE001 - whatever the user's objects raise
+            message = f"the operator cannot be sent to a worker: {type(error).__name__}: {error}"
+            task.failed(NodeFailure(ErrorInfo(type(error).__name__, message)))
+            return
+        reference = self._remote(task).remote(self._code_id, self._refs, key, self._operators[key], body)
+        task.stop = lambda: _cancel(reference)
+        reference.future().add_done_callback(lambda done: self._take(task, attempt, deaths, done))
+
+    def _remote(self, task: NodeTask) -> Any:
+        need = task.node.operator.resources
+        key = (need.cpus, need.gpus, need.memory_bytes)
+        if key not in self._remotes:
+            self._remotes[key] = ray.remote(run_in_worker).options(
+                num_cpus=need.cpus,
+                num_gpus=need.gpus,
+                memory=need.memory_bytes or None,
+                max_retries=0,
+            )
+        return self._remotes[key]
+
+    def _take(self, task: NodeTask, attempt: int, deaths: int, done: Any) -> None:
+        """Pass on how a call ended; called in a thread of Ray's."""
+        if task.cancel_event.is_set() or self._closed.is_set():
+            return
+        try:
+            reply: Reply = done.result()
+        except TaskCancelledError:
+            task.was_cancelled()
+            return
+        except RayError as error:
+            if deaths < WORKER_RETRIES:
+                task.will_retry()
+                self._submit(task, attempt, deaths + 1)
+                return
+            reason = str(error).strip().split("\n")[0]
+            message = f"its worker died {deaths + 1} times ({type(error).__name__}: {reason})"
+            task.failed(NodeFailure(ErrorInfo("WorkerDied", message)))
+            return
+        task.started_at = reply.started_at
+        if reply.outcome is not None:
+            for line in reply.outcome.lines:
+                task.board.add_line(line)
+            task.succeeded(reply.outcome)
+            return
+        assert reply.failure is not None, "a reply has one of the two"
+        for line in reply.failure.lines:
+            task.board.add_line(line)
+        if attempt <= task.retries and not reply.failure.platform:
+            task.will_retry()
+            self._submit(task, attempt + 1, deaths)
+        else:
+            task.failed(reply.failure)
+
+
+def _cancel(reference: Any) -> None:
+    with contextlib.suppress(RayError, ValueError):
+        ray.cancel(reference, force=False)
+
+
+def connect(address: str) -> None:
+    """Attach to a cluster, or start one on this machine.
+
+    Raises:
+        ServerError: the address does not answer in time.
+    """
+    if address:
+        _check_answers(address)
+    options: dict[str, Any] = {
+        "include_dashboard": False,
+        "log_to_driver": False,
+        "logging_level": logging.ERROR,
+        "configure_logging": False,
+    }
+    if address:
+        options = {k: v for k, v in options.items() if k != "include_dashboard"}
+    else:
+        options["_temp_dir"] = os.path.join(tempfile.gettempdir(), f"flowlearner-ray-{os.getuid()}")
+    try:
+        ray.init(address=address or "local", **options)
+    except (ConnectionError, RuntimeError, ValueError, GetTimeoutError) as error:
+        where = f"the Ray cluster at {address}" if address else "a Ray cluster on this machine"
+        raise ServerError(f"{where} does not start or answer: {error}") from error
+
+
+def _check_answers(address: str) -> None:
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
+    except OSError as error:
+        raise ServerError(
+            f"FLOWLEARNER_RAY_ADDRESS: nothing answers at {address} ({error.strerror or error}). Start the "
+            "cluster, or leave the variable empty to use this machine"
+        ) from error
