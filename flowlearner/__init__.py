@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flowlearner.artifacts import Codec, register_codec
-    from flowlearner.client import Client, Run
+    from flowlearner.client import Client, Run, Sweep
     from flowlearner.engine.logs import report
     from flowlearner.errors import (
         ArtifactError,
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         QueryError,
         ResourceError,
         RunFailed,
+        SweepFailed,
         UsageError,
         UserError,
     )
@@ -49,7 +50,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "flowlearner.artifacts": ("Codec", "register_codec"),
-    "flowlearner.client": ("Client", "Run"),
+    "flowlearner.client": ("Client", "Run", "Sweep"),
     "flowlearner.engine.logs": ("report",),
     "flowlearner.errors": (
         "ArtifactError",
@@ -65,6 +66,7 @@ _HOMES = {
         "QueryError",
         "ResourceError",
         "RunFailed",
+        "SweepFailed",
         "UsageError",
         "UserError",
     ),
@@ -115,6 +117,8 @@ __all__ = [
     "Secret",
     "Seed",
     "Static",
+    "Sweep",
+    "SweepFailed",
     "UsageError",
     "UserError",
     "Workflow",

@@ -5,7 +5,8 @@ FlowLearnerError
 │   ├── InputError            a file, table or value that cannot be used (also ValueError)
 │   ├── UnstableValueError    a value without a canonical encoding (also TypeError)
 │   ├── OperatorError         an operator raised, timed out or broke its contract
-│   └── RunFailed             a run ended in FAILED, CANCELLED or CRASHED; holds the run
+│   ├── RunFailed             a run ended in FAILED, CANCELLED or CRASHED; holds the run
+│   └── SweepFailed           a sweep did; holds the sweep
 ├── UsageError                exit status 2: wrong usage; nothing has run
 │   ├── DefinitionError       a decorated function that cannot be an operator or workflow (also TypeError)
 │   ├── CompileError          a workflow that does not compile; holds every problem
@@ -28,7 +29,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from flowlearner.client import Run
+    from flowlearner.client import Run, Sweep
 
 LIST_LIMIT = 10
 QUERY_SHOWN = 100
@@ -80,6 +81,18 @@ class RunFailed(UserError):
     def __init__(self, message: str, run: Run) -> None:
         super().__init__(message)
         self.run = run
+
+
+class SweepFailed(UserError):
+    """A sweep did not complete; trials that fail while others do not are no reason for it.
+
+    Attributes:
+        sweep: the sweep with its trials.
+    """
+
+    def __init__(self, message: str, sweep: Sweep) -> None:
+        super().__init__(message)
+        self.sweep = sweep
 
 
 class DefinitionError(UsageError, TypeError):

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, Generic, Never, ParamSpec, TypeVar, overl
 
 from flowlearner.definition import Definition
 from flowlearner.engine.base import EXECUTORS, RunListener, RunOptions
-from flowlearner.errors import ParameterError, RunFailed, UsageError, UserError, shorten, suggest
+from flowlearner.errors import ParameterError, RunFailed, SweepFailed, UsageError, UserError, shorten, suggest
 from flowlearner.operation import active_tracer, collect_scope, refuse_unknown
 from flowlearner.records import Status
 
 if TYPE_CHECKING:
-    from flowlearner.client import Run
+    from flowlearner.client import Run, Sweep
     from flowlearner.engine.submit import PlanRow
+    from flowlearner.sweep.driver import SweepListener
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -155,6 +156,86 @@ class Workflow(Definition, Generic[P, R]):
         run: Run = _load("client").Client(settings).get_run(run_id)
         _log.info("run %s of workflow '%s' is %s", run.id, self.name, run.status)
         return run
+
+    def sweep(
+        self,
+        space: Any = None,
+        /,
+        *,
+        metric: str | Sequence[str] = "",
+        mode: str | Sequence[str] = "max",
+        trials: int | None = None,
+        search: str = "tpe",
+        stop: str | None = None,
+        seed: int = 0,
+        parallel: int | None = None,
+        max_failures: int | None = None,
+        executor: str | None = None,
+        listener: SweepListener | None = None,
+        **params: Any,
+    ) -> Sweep:
+        """Run the workflow at many points of a space and wait for it; what trials share runs once.
+
+        Experiment, tags, notes, cache and the trials' run seed are those of `with_options`.
+
+        Args:
+            space: domains by parameter name: Range, LogRange, Choice, a list of values, or their text forms
+                ("2..10", "log(0.01,0.5)", "{a,b}"); names alone, or None, take the ranges that the workflow
+                declares.
+            metric: the Metric output that is searched for, or several; the only one if left out.
+            mode: "max" or "min"; for several metrics one for each, or one for all.
+            trials: how many points; every point of a grid, else 32, if left out.
+            search: "grid", "random", "qmc", "tpe", "cmaes", "gp" or "nsga2". Grid, random and qmc give the
+                same points for the same seed always; the others where `parallel` is 1.
+            stop: "asha" or "median" stop trials early by what they `report` of the metric; None: never.
+            seed: of the search. The trials' own seed is an option of the workflow.
+            parallel: how many trials are in flight at once; by the processors if left out.
+            max_failures: the sweep fails once more trials than this have failed; None: never.
+            executor: "ray" or "local" (threads of this process); "ray" unless the workflow's is "local".
+            listener: is told what happens to the sweep.
+            params: parameters that do not vary.
+
+        Raises:
+            SweepFailed: every trial failed, or too many; the exception holds the sweep.
+            UsageError, InputError: nothing has run.
+
+        Example:
+            >>> @operator
+            ... def score(x: float) -> Metric:
+            ...     return -abs(x - 3)
+            >>> @workflow(executor="local")
+            ... def guess(x: float = 0.0) -> Metric:
+            ...     return score(x)
+            >>> guess.sweep({"x": [1.0, 2.0, 3.0]}, search="grid").best.params["x"]
+            3.0
+        """
+        settings = _load("config").get_settings()
+        submit = _load("sweep.submit")
+        mine = self._options
+        options = submit.SweepOptions(
+            metric=metric if isinstance(metric, str) else tuple(metric),
+            mode=mode if isinstance(mode, str) else tuple(mode),
+            trials=trials,
+            search=search,
+            stop=stop,
+            seed=seed,
+            run_seed=mine.seed,
+            parallel=parallel,
+            max_failures=max_failures,
+            executor=executor or ("local" if mine.executor == "local" else "ray"),
+            cache=mine.cache,
+            experiment=mine.experiment,
+            tags=mine.tags,
+            notes=mine.notes,
+            command=mine.command,
+        )
+        prepared = submit.prepare_sweep(self, space, params, options, settings, listener)
+        sweep: Sweep = _load("client").Client(settings).get_sweep(submit.execute_sweep(prepared))
+        if sweep.status is not Status.COMPLETED:
+            reason = sweep.record.error.message if sweep.record.error else f"it is {sweep.status}"
+            see = f"See all of it: flowlearner sweeps show {sweep.id[:8]}"
+            raise SweepFailed(f"sweep {sweep.id} of workflow '{self.name}': {reason}\n{see}", sweep)
+        return sweep
 
     def plan(self, /, *surplus: Never, **params: Any) -> list[PlanRow]:
         """Say which nodes would hit and which would run; nothing runs."""

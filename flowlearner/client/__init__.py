@@ -6,5 +6,6 @@ from flowlearner.client.client import Client
 from flowlearner.client.comparison import Comparison, Row
 from flowlearner.client.garbage import GarbageReport
 from flowlearner.client.run import Outputs, Run
+from flowlearner.client.sweep import Sweep
 
-__all__ = ["Client", "Comparison", "GarbageReport", "Outputs", "Row", "Run"]
+__all__ = ["Client", "Comparison", "GarbageReport", "Outputs", "Row", "Run", "Sweep"]

@@ -16,6 +16,7 @@ from flowlearner.client.comparison import Comparison, compare
 from flowlearner.client.garbage import GarbageReport, collect_garbage
 from flowlearner.client.run import Run, is_abandoned, settle
 from flowlearner.client.saving import write_artifact
+from flowlearner.client.sweep import Sweep, settle_sweep
 from flowlearner.config import Settings, get_settings
 from flowlearner.errors import ArtifactError, NotFoundError, UsageError, shorten, suggest
 from flowlearner.lease import is_dead
@@ -30,6 +31,8 @@ from flowlearner.records import (
     OutputRecord,
     RunRecord,
     Status,
+    SweepRecord,
+    TrialRecord,
     WorkflowDetail,
     WorkflowSummary,
 )
@@ -105,6 +108,51 @@ class Client:
             # It may have ended in good order between the two looks.
             record = self.catalog.get_run(record.id)
         return settle(record)
+
+    # Sweeps
+
+    def get_sweep(self, sweep_id: str) -> Sweep:
+        """Return a sweep by its id or the beginning of it.
+
+        Raises:
+            NotFoundError: no sweep has the id, or several start with it.
+        """
+        return Sweep(self, self.get_sweep_record(sweep_id))
+
+    def get_sweep_record(self, sweep_id: str) -> SweepRecord:
+        """Return what is recorded of a sweep; one whose driver died reads CRASHED."""
+        return settle_sweep(self.catalog.get_sweep(sweep_id))
+
+    def list_trial_records(self, sweep_id: str) -> list[TrialRecord]:
+        """Return the trials of a sweep by their numbers."""
+        return self.catalog.list_trials(sweep_id)
+
+    def list_sweeps(
+        self,
+        *,
+        workflow: str | None = None,
+        experiment: str | None = None,
+        limit: int | None = 50,
+        offset: int = 0,
+    ) -> list[Sweep]:
+        """Return sweeps, newest first."""
+        found = self.catalog.list_sweeps(workflow=workflow, experiment=experiment, limit=limit, offset=offset)
+        return [Sweep(self, settle_sweep(record)) for record in found]
+
+    def stop_sweep(self, sweep_id: str) -> Sweep:
+        """Ask a sweep to start no more trials; those in flight end as they will.
+
+        Raises:
+            NotFoundError: no such sweep.
+            UsageError: it has ended.
+        """
+        sweep = self.get_sweep(sweep_id)
+        if sweep.status.is_final:
+            raise UsageError(f"sweep {sweep.id} has ended: it is {sweep.status}")
+        self.catalog.update_sweep(sweep.id, stop_requested=True)
+        return sweep
+
+    # Lists of runs
 
     def list_runs(
         self,

@@ -1,0 +1,285 @@
+"""A sweep as people hold it: its trials as a table, the best of them, what mattered, its JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from flowlearner.client.run import Run, error_json, time_json, to_plain
+from flowlearner.errors import NotFoundError, UsageError, shorten, suggest
+from flowlearner.lease import is_dead
+from flowlearner.records import Status, SweepRecord, TrialRecord, describe_crash
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MIN_FOR_IMPORTANCE = 4
+
+
+class SweepReader(Protocol):
+    """What a sweep asks of its client."""
+
+    def get_run(self, run_id: str) -> Run: ...
+
+    def get_sweep_record(self, sweep_id: str) -> SweepRecord: ...
+
+    def list_trial_records(self, sweep_id: str) -> list[TrialRecord]: ...
+
+
+class Sweep:
+    """A search over a workflow's parameters, as it was when it was read; `refresh` reads it again.
+
+    Attributes:
+        record: everything that the catalog holds of it but its trials.
+    """
+
+    def __init__(self, reader: SweepReader, record: SweepRecord) -> None:
+        self._reader = reader
+        self.record = record
+        self._trials: list[TrialRecord] | None = None
+
+    @property
+    def id(self) -> str:
+        return self.record.id
+
+    @property
+    def workflow(self) -> str:
+        return self.record.workflow
+
+    @property
+    def experiment(self) -> str:
+        return self.record.experiment
+
+    @property
+    def status(self) -> Status:
+        return self.record.status
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Trials by status."""
+        counts: dict[str, int] = {}
+        for trial in self.trial_records:
+            counts[trial.status.value] = counts.get(trial.status.value, 0) + 1
+        return counts
+
+    @property
+    def node_executions(self) -> Mapping[str, int]:
+        """How often each operator ran; what trials had in common ran once."""
+        return self.record.node_executions
+
+    @property
+    def trial_records(self) -> list[TrialRecord]:
+        """The trials by their numbers."""
+        if self._trials is None:
+            trials = self._reader.list_trial_records(self.id)
+            if self.status is Status.CRASHED:
+                trials = [t if t.status.is_final else replace(t, status=Status.CRASHED) for t in trials]
+            self._trials = trials
+        return self._trials
+
+    def trials(self) -> pd.DataFrame:
+        """Return a table with one row a trial, in the order of their numbers.
+
+        Its columns are number, run_id, status, a column for each parameter that varies and for each metric
+        that is searched for, started_at, finished_at and duration_s.
+        """
+        import pandas as pd
+
+        names = list(self.record.spec.get("space", {}))
+        rows = [
+            {
+                "number": t.number,
+                "run_id": t.run_id,
+                "status": t.status.value,
+                **{name: t.point.get(name) for name in names},
+                **dict(zip(self.record.metrics, t.values, strict=True)),
+                "started_at": t.started_at,
+                "finished_at": t.finished_at,
+                "duration_s": None
+                if t.started_at is None or t.finished_at is None
+                else (t.finished_at - t.started_at).total_seconds(),
+            }
+            for t in self.trial_records
+        ]
+        columns = ["number", "run_id", "status", *names, *self.record.metrics]
+        return pd.DataFrame(rows, columns=[*columns, "started_at", "finished_at", "duration_s"])
+
+    @property
+    def best(self) -> Run:
+        """The run of the best completed trial; of several equal ones the first.
+
+        Raises:
+            NotFoundError: no trial has completed.
+            UsageError: several metrics are searched for; see `pareto`.
+        """
+        if len(self.record.metrics) > 1:
+            raise UsageError(f"sweep {self.id} searches for several metrics; see sweep.pareto")
+        found = self.find_best()
+        if found is None:
+            raise NotFoundError(f"sweep {self.id} has no completed trial")
+        return self._reader.get_run(found.run_id)
+
+    def find_best(self) -> TrialRecord | None:
+        """Return the best completed trial, None while there is none or where several metrics count."""
+        completed = self._list_completed()
+        if len(self.record.metrics) > 1 or not completed:
+            return None
+        sign = 1 if self.record.modes[0] == "max" else -1
+        return max(completed, key=lambda t: (sign * (t.values[0] or 0.0), -t.number))
+
+    @property
+    def pareto(self) -> list[Run]:
+        """The runs of trials that no other one beats in every metric, by trial number."""
+        return [self._reader.get_run(t.run_id) for t in self.find_pareto()]
+
+    def find_pareto(self) -> list[TrialRecord]:
+        """Return the trials of the Pareto front."""
+        signs = [1 if mode == "max" else -1 for mode in self.record.modes]
+        scored = [
+            (t, [s * (v or 0.0) for s, v in zip(signs, t.values, strict=True)])
+            for t in self._list_completed()
+        ]
+        return [t for t, mine in scored if not any(_dominates(other, mine) for _, other in scored)]
+
+    def _list_completed(self) -> list[TrialRecord]:
+        return [t for t in self.trial_records if t.status is Status.COMPLETED and None not in t.values]
+
+    def importance(self, metric: str | None = None) -> dict[str, float]:
+        """Return how much each parameter that varies explains of a metric, as shares of 1, largest first.
+
+        By fANOVA (Hutter, Hoos and Leyton-Brown, 2014) on the completed trials; parameters under a condition
+        are left out.
+
+        Raises:
+            UsageError: the sweep does not search for the metric, or too few trials have completed.
+        """
+        import optuna
+
+        names = self.record.metrics
+        name = metric or names[0]
+        if name not in names:
+            raise UsageError(
+                f"sweep {self.id} does not search for '{name}'; see {shorten(names)}.{suggest(name, names)}"
+            )
+        completed = self._list_completed()
+        if len(completed) < MIN_FOR_IMPORTANCE:
+            raise UsageError(
+                f"sweep {self.id}: importance needs {MIN_FOR_IMPORTANCE} completed trials, found {len(completed)}"
+            )
+        index = names.index(name)
+        study = optuna.create_study()
+        values = {n: [t.point[n] for t in completed if n in t.point] for n in self.record.spec["space"]}
+        distributions = {n: _make_distribution(v) for n, v in values.items() if len(v) == len(completed)}
+        for trial in completed:
+            study.add_trial(
+                optuna.trial.create_trial(
+                    params={n: _as_category(trial.point[n]) for n in distributions},
+                    distributions=distributions,
+                    value=trial.values[index],
+                )
+            )
+        evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+        return {
+            n: float(v)
+            for n, v in optuna.importance.get_param_importances(study, evaluator=evaluator).items()
+        }
+
+    def history(self) -> pd.DataFrame:
+        """Return completed trials in the order in which they ended, with the best value up to then.
+
+        Columns: number, finished_at, value, best.
+        """
+        import pandas as pd
+
+        ended = sorted(self._list_completed(), key=lambda t: (t.finished_at is None, t.finished_at, t.number))
+        values = pd.Series([t.values[0] for t in ended], dtype=float)
+        best = values.cummax() if self.record.modes[0] == "max" else values.cummin()
+        return pd.DataFrame(
+            {
+                "number": [t.number for t in ended],
+                "finished_at": [t.finished_at for t in ended],
+                "value": values,
+                "best": best,
+            }
+        )
+
+    def refresh(self) -> Sweep:
+        """Read the sweep again and return it."""
+        self.record, self._trials = self._reader.get_sweep_record(self.id), None
+        return self
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the sweep with its trials as JSON values."""
+        single = len(self.record.metrics) == 1
+        return {
+            **self.summary_json(),
+            "spec": to_plain(self.record.spec),
+            "pareto": None if single else [t.run_id for t in self.find_pareto()],
+            "trials": [_trial_json(t, single) for t in self.trial_records],
+        }
+
+    def summary_json(self) -> dict[str, Any]:
+        """Return the sweep as lists show it: without its trials."""
+        record, best = self.record, self.find_best()
+        single = len(record.metrics) == 1
+        return {
+            "id": record.id,
+            "workflow": record.workflow,
+            "experiment": record.experiment,
+            "status": record.status.value,
+            "metric": record.metrics[0] if single else list(record.metrics),
+            "mode": record.modes[0] if single else list(record.modes),
+            "best": None
+            if best is None
+            else {"run_id": best.run_id, "params": to_plain(best.point), "value": to_plain(best.values[0])},
+            "counts": dict(self.counts),
+            "node_executions": dict(record.node_executions),
+            "tags": dict(record.tags),
+            "notes": record.notes,
+            "owner": record.owner,
+            "created_at": time_json(record.created_at),
+            "started_at": time_json(record.started_at),
+            "finished_at": time_json(record.finished_at),
+            "error": error_json(record.error),
+        }
+
+    def __repr__(self) -> str:
+        return f"<sweep {self.id} of {self.workflow}: {self.status}, {len(self.trial_records)} trials>"
+
+
+def settle_sweep(record: SweepRecord) -> SweepRecord:
+    """Return a sweep as it is to be read: one whose driver is known dead has crashed."""
+    if record.status.is_final or record.process is None or not is_dead(record.process):
+        return record
+    return replace(record, status=Status.CRASHED, error=record.error or describe_crash(record.process))
+
+
+def _dominates(a: list[float], b: list[float]) -> bool:
+    return all(x >= y for x, y in zip(a, b, strict=True)) and a != b
+
+
+def _make_distribution(values: list[Any]) -> Any:
+    """Return the distribution that holds all values that were tried."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution
+
+    if all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values):
+        return FloatDistribution(float(min(values)), float(max(values)))
+    return CategoricalDistribution(list(dict.fromkeys(_as_category(v) for v in values)))
+
+
+def _as_category(value: Any) -> Any:
+    return value if value is None or isinstance(value, (bool, int, float, str)) else repr(value)
+
+
+def _trial_json(trial: TrialRecord, single: bool) -> dict[str, Any]:
+    return {
+        "number": trial.number,
+        "run_id": trial.run_id,
+        "status": trial.status.value,
+        "params": to_plain(trial.point),
+        "value": to_plain(trial.values[0] if single else list(trial.values)),
+        "started_at": time_json(trial.started_at),
+        "finished_at": time_json(trial.finished_at),
+        "error": error_json(trial.error),
+    }
