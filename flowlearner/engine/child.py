@@ -15,20 +15,9 @@ from flowlearner.engine.node import NodeFailure, call_operator, describe_error
 from flowlearner.engine.process import Request
 from flowlearner.loading import claim_folders
 from flowlearner.operation import Operator
-from flowlearner.records import ErrorInfo, LogLine, MetricPoint
+from flowlearner.records import ErrorInfo, LogLine
 
 Send = Callable[[str, Any], None]
-
-
-class _SendingMetrics(list[MetricPoint]):
-    """Reported points go to the parent at once, so that a killed node keeps its curve."""
-
-    def __init__(self, send: Send) -> None:
-        super().__init__()
-        self._send = send
-
-    def append(self, point: MetricPoint) -> None:
-        self._send("metric", point)
 
 
 def load_request(connection: Connection) -> Request:
@@ -81,8 +70,15 @@ def main(fd: int) -> None:
 
     try:
         request = load_request(connection)
-        context = NodeContext(request.run_id, request.node, send_line, request.secrets, echo=False)
-        context.metrics = _SendingMetrics(send)
+        context = NodeContext(
+            request.run_id,
+            request.node,
+            send_line,
+            request.secrets,
+            echo=False,
+            # At once, so that a killed node keeps its curve.
+            point_sink=lambda point: send("metric", point),
+        )
         store = ArtifactStore(request.store_url, request.inline_limit_bytes)
         send("calling", None)
         with captured():

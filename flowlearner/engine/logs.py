@@ -42,6 +42,7 @@ class NodeContext:
         sink: sees each line at once.
         secrets: texts that are replaced by *** in every line.
         echo: whether what is printed also goes where it would go outside of a run.
+        point_sink: sees each reported metric at once.
 
     Attributes:
         ended: set when the call is over.
@@ -54,6 +55,7 @@ class NodeContext:
         sink: Callable[[LogLine], None],
         secrets: Sequence[str] = (),
         echo: bool = True,
+        point_sink: Callable[[MetricPoint], None] | None = None,
     ) -> None:
         self.run_id = run_id
         self.node = node
@@ -63,6 +65,7 @@ class NodeContext:
         self.echo = echo
         self.ended = False
         self._sink = sink
+        self._point_sink = point_sink
         # What stdout and stderr have printed since the last end of a line.
         self._partial: dict[str, str] = {}
         self._lock = threading.Lock()
@@ -80,6 +83,11 @@ class NodeContext:
             self.lines.append(line)
         with outside_node():
             self._sink(line)
+
+    def add_point(self, point: MetricPoint) -> None:
+        self.metrics.append(point)
+        if self._point_sink is not None:
+            self._point_sink(point)
 
     def write(self, text: str, stream: str = "stdout") -> None:
         """Take printed text; whole lines are recorded, of a line that was overprinted the last state."""
@@ -149,7 +157,7 @@ def report(*, step: int | None = None, **values: float) -> None:
         if isinstance(value, bool) or not hasattr(value, "__float__"):
             raise TypeError(f"report({name}=...): expected a number, found {type(value).__name__}")
         if context is not None:
-            context.metrics.append(MetricPoint(name, float(value), step, datetime.now(UTC)))
+            context.add_point(MetricPoint(name, float(value), step, datetime.now(UTC)))
 
 
 class _Handler(logging.Handler):

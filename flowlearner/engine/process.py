@@ -116,7 +116,7 @@ def _listen(ours: Connection, child: ChildProcess, context: NodeContext, timeout
             if context.echo and payload.level == "PRINT":
                 print(payload.message)
         elif kind == "metric" and isinstance(payload, MetricPoint):
-            context.metrics.append(payload)
+            context.add_point(payload)
         elif kind == "done":
             outputs, artifacts = payload
             return Outcome(outputs, artifacts, tuple(context.metrics), tuple(context.lines))

@@ -15,7 +15,7 @@ from flowlearner.engine.binding import Binder
 from flowlearner.engine.node import NodeFailure, Outcome, describe_error, rebuild_platform_error
 from flowlearner.engine.task import Launcher, NodeTask
 from flowlearner.errors import FlowLearnerError, UserError
-from flowlearner.records import Artifact, CacheEntry, LogLine, NodeRun, Status
+from flowlearner.records import Artifact, CacheEntry, LogLine, MetricPoint, NodeRun, Status
 
 FLUSH_S = 0.1
 # How long what has ended may wait for its write, so that nodes that take no time share a transaction.
@@ -316,6 +316,9 @@ class Scheduler:
         """Take a log line, from any thread."""
         self._lines.put(line)
         self.context.listener.log(line)
+
+    def add_point(self, task: NodeTask, point: MetricPoint) -> None:
+        """A reported metric is recorded with the node's result."""
 
     # Ending early
 

@@ -16,7 +16,7 @@ from flowlearner.engine.logs import NodeContext
 from flowlearner.engine.node import NodeCancelled, NodeFailure, Outcome, call_operator
 from flowlearner.engine.process import ChildProcess, Request, call_in_child
 from flowlearner.graph import Node
-from flowlearner.records import LogLine, NodeRun, Status
+from flowlearner.records import LogLine, MetricPoint, NodeRun, Status
 
 
 class Board(Protocol):
@@ -25,6 +25,8 @@ class Board(Protocol):
     def post(self, kind: str, task: NodeTask, payload: Any = None) -> None: ...
 
     def add_line(self, line: LogLine) -> None: ...
+
+    def add_point(self, task: NodeTask, point: MetricPoint) -> None: ...
 
     def cancel(self) -> None: ...
 
@@ -109,7 +111,14 @@ class NodeTask:
                 extra(line)
 
         run = self.context
-        context = NodeContext(run.run_id, self.node.name, sink, run.secrets, echo=run.listener.echo_prints)
+        context = NodeContext(
+            run.run_id,
+            self.node.name,
+            sink,
+            run.secrets,
+            echo=run.listener.echo_prints,
+            point_sink=lambda point: self.board.add_point(self, point),
+        )
         try:
             if self.node.operator.resources.in_child:
                 return self._call_in_child(context)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -9,6 +10,7 @@ import socket
 import sys
 import tempfile
 import threading
+from time import monotonic
 from typing import Any
 
 # Ray reads these when it is imported.
@@ -25,7 +27,7 @@ from flowlearner.engine.base import Budget
 from flowlearner.engine.node import NodeFailure
 from flowlearner.engine.task import NodeTask
 from flowlearner.errors import ServerError
-from flowlearner.records import ErrorInfo
+from flowlearner.records import ErrorInfo, MetricPoint
 from flowlearner.sweep.worker import Code, Reply, WorkerRequest, install_code, is_installed, make_call
 
 CONNECT_S = 10.0
@@ -33,15 +35,66 @@ CONNECT_S = 10.0
 WORKER_RETRIES = 3
 # Calls wait at the cluster, so that a worker that ends one has the next.
 AHEAD = 2
+# Points that are reported faster than this go together.
+REPORT_S = 0.01
+TAKE_S = 1.0
+
+
+class Mailbox:
+    """An actor that takes what running calls report, and hands it to the driver."""
+
+    def __init__(self) -> None:
+        self._points: list[tuple[int, MetricPoint]] = []
+        self._filled = asyncio.Event()
+
+    async def put(self, call_id: int, points: list[MetricPoint]) -> None:
+        self._points += [(call_id, point) for point in points]
+        self._filled.set()
+
+    async def take(self) -> list[tuple[int, MetricPoint]]:
+        """Wait until there is something, or a while, and return all of it."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._filled.wait(), TAKE_S)
+        self._filled.clear()
+        taken, self._points = self._points, []
+        return taken
+
+
+class _Reporter:
+    """Sends what a call reports, several points at a time where they come fast."""
+
+    def __init__(self, mailbox: Any, call_id: int) -> None:
+        self._mailbox = mailbox
+        self._call_id = call_id
+        self._held: list[MetricPoint] = []
+        self._sent_at = 0.0
+
+    def send(self, point: MetricPoint) -> None:
+        self._held.append(point)
+        if monotonic() - self._sent_at >= REPORT_S:
+            self._mailbox.put.remote(self._call_id, self._held)
+            self._held, self._sent_at = [], monotonic()
 
 
 def run_in_worker(
-    code_id: str, refs: list[Any], operator_key: str, operator_body: bytes, body: bytes
+    code_id: str,
+    references: dict[str, Any],
+    operator_key: str,
+    operator_body: bytes,
+    body: bytes,
+    call_id: int,
 ) -> Reply:
-    """What Ray runs: one call."""
+    """What Ray runs: one call.
+
+    Args:
+        references: "code", and "mailbox" where reports are wanted while the call runs; inside of a dict Ray
+            leaves them as they are.
+    """
     if not is_installed(code_id):
-        install_code(ray.get(refs[0]))
-    return make_call(operator_key, operator_body, body)
+        install_code(ray.get(references["code"]))
+    mailbox = references.get("mailbox")
+    send = None if mailbox is None else _Reporter(mailbox, call_id).send
+    return make_call(operator_key, operator_body, body, send)
 
 
 class Cluster:
@@ -51,18 +104,23 @@ class Cluster:
         address: of an existing cluster; empty: one is started here, and stopped at the end.
         module: name of the workflow's module.
         snapshot_limit_bytes: bound on the user's source that is sent to workers.
+        takes_points: whether what calls report is wanted while they run.
 
     Raises:
         ServerError: the address does not answer.
     """
 
-    def __init__(self, address: str, module: str, snapshot_limit_bytes: int) -> None:
+    def __init__(
+        self, address: str, module: str, snapshot_limit_bytes: int, *, takes_points: bool = False
+    ) -> None:
         self._address = address
         self._module = module
         self._limit = snapshot_limit_bytes
         self._started = False
         self._code_id = ""
-        self._refs: list[Any] = []
+        self._takes_points = takes_points
+        self._references: dict[str, Any] = {}
+        self._watched: dict[int, NodeTask] = {}
         self._operators: dict[str, Any] = {}
         self._remotes: dict[tuple[float, float, int], Any] = {}
         self._closed = threading.Event()
@@ -73,7 +131,10 @@ class Cluster:
             self._started = True
         snapshot = take_snapshot(self._module, self._limit)
         self._code_id = snapshot.encode().hash
-        self._refs = [ray.put(Code(self._code_id, snapshot.modules, tuple(sys.path)))]
+        self._references["code"] = ray.put(Code(self._code_id, snapshot.modules, tuple(sys.path)))
+        if self._takes_points:
+            self._references["mailbox"] = ray.remote(Mailbox).options(num_cpus=0).remote()
+            threading.Thread(target=self._take_points, daemon=True).start()
         return self
 
     def __exit__(self, *ignored: object) -> None:
@@ -118,7 +179,12 @@ class Cluster:
             message = f"the operator cannot be sent to a worker: {type(error).__name__}: {error}"
             task.failed(NodeFailure(ErrorInfo(type(error).__name__, message)))
             return
-        reference = self._remote(task).remote(self._code_id, self._refs, key, self._operators[key], body)
+        call_id = id(task)
+        if self._takes_points:
+            self._watched[call_id] = task
+        reference = self._remote(task).remote(
+            self._code_id, self._references, key, self._operators[key], body, call_id
+        )
         task.stop = lambda: _cancel(reference)
         reference.future().add_done_callback(lambda done: self._take(task, attempt, deaths, done))
 
@@ -136,6 +202,7 @@ class Cluster:
 
     def _take(self, task: NodeTask, attempt: int, deaths: int, done: Any) -> None:
         """Pass on how a call ended; called in a thread of Ray's."""
+        self._watched.pop(id(task), None)
         if task.cancel_event.is_set() or self._closed.is_set():
             return
         try:
@@ -166,6 +233,18 @@ class Cluster:
             self._submit(task, attempt + 1, deaths)
         else:
             task.failed(reply.failure)
+
+    def _take_points(self) -> None:
+        mailbox = self._references["mailbox"]
+        while not self._closed.is_set():
+            try:
+                taken = ray.get(mailbox.take.remote())
+            except RayError:
+                return
+            for call_id, point in taken:
+                task = self._watched.get(call_id)
+                if task is not None:
+                    task.board.add_point(task, point)
 
 
 def _cancel(reference: Any) -> None:

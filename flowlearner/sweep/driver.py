@@ -35,7 +35,8 @@ from flowlearner.sweep.search import Objective, Searcher
 from flowlearner.sweep.space import Point
 
 WRITE_S = 0.25
-STOP_POLL_S = 0.5
+# How long a call that reports waits for what the driver makes of it.
+DECISION_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -356,7 +357,9 @@ class Driver:
         if task is None:
             return
         if kind == "point":
-            self._take_point(self._running.get(task), payload)
+            point, seen = payload
+            self._take_point(self._running.get(task), point)
+            seen.set()
             return
         call = self._running.get(task)
         if call is None or kind in ("started", "retry"):
@@ -511,6 +514,19 @@ class Driver:
         if kind != "started":
             self._events.put((kind, task, payload))
 
+    def add_point(self, task: NodeTask, point: MetricPoint) -> None:
+        """Take a reported metric, from any thread.
+
+        Where trials may stop for it, a call in this process waits for the decision: it would otherwise be
+        far ahead by then.
+        """
+        if not self._searcher.stops_early:
+            return
+        seen = threading.Event()
+        self._events.put(("point", task, (point, seen)))
+        if task.thread_id == threading.get_ident():
+            seen.wait(DECISION_S)
+
     def add_line(self, run_id: str, line: LogLine) -> None:
         """Take a log line of a trial, from any thread."""
         self._lines.put((run_id, line))
@@ -528,6 +544,9 @@ class _Board:
 
     def add_line(self, line: LogLine) -> None:
         self.driver.add_line(self.run_id, line)
+
+    def add_point(self, task: NodeTask, point: MetricPoint) -> None:
+        self.driver.add_point(task, point)
 
     def cancel(self) -> None:
         self.driver.stop()

@@ -139,6 +139,7 @@ class Searcher:
     ) -> None:
         self._space = space
         self._points = points
+        self._prunes = pruner is not None
         self._trials: dict[int, Any] = {}
         self._study: Any = None
         if sampler is not None or pruner is not None:
@@ -150,6 +151,11 @@ class Searcher:
                 pruner=pruner or optuna.pruners.NopPruner(),
                 directions=objective.directions,
             )
+
+    @property
+    def stops_early(self) -> bool:
+        """Whether trials may be stopped for what they report."""
+        return self._prunes
 
     @property
     def is_adaptive(self) -> bool:

@@ -254,7 +254,12 @@ def execute_sweep(submission: SweepSubmission) -> str:
             return run_sweep(submission, launcher, Budget.of_machine())
     cluster = importlib.import_module("flowlearner.sweep.cluster")
     settings, module = submission.settings, submission.definition.fn.__module__
-    with cluster.Cluster(settings.ray_address, module, settings.snapshot_limit_bytes) as launcher:
+    with cluster.Cluster(
+        settings.ray_address,
+        module,
+        settings.snapshot_limit_bytes,
+        takes_points=submission.searcher.stops_early,
+    ) as launcher:
         return run_sweep(submission, launcher, launcher.budget)
 
 

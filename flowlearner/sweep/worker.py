@@ -145,7 +145,7 @@ def make_call(
         return Reply(started_at, failure=NodeFailure(ErrorInfo(info.type, message, info.traceback)))
     for codec in request.codecs:
         register_codec(codec)
-    context = NodeContext(request.run_id, request.node, _keep, request.secrets, echo=False)
+    context = NodeContext(request.run_id, request.node, _keep, request.secrets, echo=False, point_sink=send)
     try:
         with captured():
             return Reply(started_at, _call(operator, request, context))
