@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -58,7 +58,7 @@ from flowlearner.catalog.writing import (
     use_row,
     version_row,
 )
-from flowlearner.errors import NotFoundError, shorten
+from flowlearner.errors import CatalogError, NotFoundError, UsageError, shorten
 from flowlearner.records import (
     CodeInfo,
     Environment,
@@ -101,16 +101,30 @@ class Sweeps(Maintenance):
             insert(connection, OPERATOR_VERSIONS, [version_row(o, now) for o in operators])
             insert(connection, WORKFLOW_OPERATORS, [call_row(workflow, o) for o in operators])
 
-    def record_trials(self, sweep_id: str, batch: TrialBatch, node_executions: Mapping[str, int]) -> None:
+    def record_trials(
+        self, sweep_id: str, process: Owner, batch: TrialBatch, node_executions: Mapping[str, int]
+    ) -> None:
         """Record what has happened in a sweep, in one transaction.
 
         The bytes of the artifacts must be safe already. A trial that has ended stays as it is.
+
+        Args:
+            process: who drives the sweep.
+
+        Raises:
+            CatalogError: another process has taken the sweep over; nothing is written.
         """
         if not (batch.begun or batch.nodes or batch.lines or batch.ended or batch.artifacts):
             return
         now = now_us()
         insert = self.database.insert
         with self.database.write() as connection:
+            # First, so that a driver that wakes after its sweep was taken over writes nothing more.
+            mine = [_s[name] == value for name, value in process_row(process).items()]
+            statement = update(t.SWEEP).where(_s.id == sweep_id, *mine)
+            written = connection.execute(statement.values(node_executions=json_text(node_executions)))
+            if written.rowcount == 0:
+                raise CatalogError(f"sweep {sweep_id} was taken over by another process")
             self._write_begun(connection, batch.begun)
             artifacts = [*batch.artifacts, *(a for e in batch.ended for a in e.artifacts)]
             if artifacts:
@@ -120,8 +134,6 @@ class Sweeps(Maintenance):
             insert(connection, ENTRIES, [entry_row(e, now) for e in batch.entries])
             insert(connection, LOGS, [log_row(run_id, line) for run_id, line in batch.lines])
             self._write_ended(connection, batch.ended)
-            values = {"node_executions": json_text(node_executions)}
-            connection.execute(update(t.SWEEP).where(_s.id == sweep_id).values(values))
 
     def _write_begun(
         self, connection: Connection, begun: Sequence[tuple[RunRecord, WorkflowVersion]]
@@ -191,6 +203,24 @@ class Sweeps(Maintenance):
         with self.database.write() as connection:
             if connection.execute(update(t.SWEEP).where(_s.id == sweep_id).values(values)).rowcount == 0:
                 raise NotFoundError(f"no sweep '{sweep_id}' in catalog {self.database.place}")
+
+    def claim_sweep(self, sweep_id: str, process: Owner, is_dead: Callable[[Owner], bool]) -> None:
+        """Let a process go on with a sweep whose driver is gone or has ended it.
+
+        Raises:
+            UsageError: another process drives it.
+        """
+        with self.database.write() as connection:
+            row = connection.execute(select(t.SWEEP).where(_s.id == sweep_id)).mappings().one()
+            driver = to_process(row)
+            is_open = row["status"] in OPEN
+            if is_open and driver is not None and driver != process and not is_dead(driver):
+                raise UsageError(
+                    f"sweep {sweep_id} is driven by process {driver.pid} on {driver.host} already"
+                )
+            values: dict[str, Any] = {"status": Status.RUNNING.value, "finished_us": None, "error": None}
+            values |= {"stop_requested": False, **process_row(process)}
+            connection.execute(update(t.SWEEP).where(_s.id == sweep_id).values(values))
 
     def finish_sweep(
         self, sweep_id: str, status: Status, finished_at: datetime, error: ErrorInfo | None = None

@@ -117,6 +117,7 @@ class Cluster:
         self._module = module
         self._limit = snapshot_limit_bytes
         self._started = False
+        self._resources: dict[str, float] = {}
         self._code_id = ""
         self._takes_points = takes_points
         self._references: dict[str, Any] = {}
@@ -131,6 +132,7 @@ class Cluster:
             self._started = True
         snapshot = take_snapshot(self._module, self._limit)
         self._code_id = snapshot.encode().hash
+        self._resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
         self._references["code"] = ray.put(Code(self._code_id, snapshot.modules, tuple(sys.path)))
         if self._takes_points:
             self._references["mailbox"] = ray.remote(Mailbox).options(num_cpus=0).remote()
@@ -145,14 +147,10 @@ class Cluster:
     @property
     def budget(self) -> Budget:
         """What calls in flight may take: more than there is, for some of them wait at the cluster."""
-        found = ray.cluster_resources()
+        found = self._resources
         return Budget(
             AHEAD * found.get("CPU", 0), AHEAD * found.get("GPU", 0), int(AHEAD * found.get("memory", 0))
         )
-
-    @property
-    def cpus(self) -> float:
-        return float(ray.cluster_resources().get("CPU", 1))
 
     def launch(self, task: NodeTask) -> None:
         self._submit(task, 1, 0)

@@ -19,6 +19,7 @@ from flowlearner.engine.node import NodeFailure, Outcome, describe_error, rebuil
 from flowlearner.engine.task import Launcher, NodeTask
 from flowlearner.errors import FlowLearnerError, UserError
 from flowlearner.graph import Node
+from flowlearner.lease import get_process_owner
 from flowlearner.records import (
     CacheEntry,
     ErrorInfo,
@@ -139,6 +140,7 @@ class Driver:
         self._objective = objective
         self._maker = maker
         self._known = known
+        self._process = get_process_owner()
         self._numbers = iter(numbers)
         self._launcher = launcher
         self._budget = budget
@@ -504,7 +506,7 @@ class Driver:
         while not self._lines.empty():
             batch.lines.append(self._lines.get_nowait())
         batch.artifacts += self._maker.take_artifacts()
-        self._catalog.record_trials(self._sweep_id, batch, self.tally.executed)
+        self._catalog.record_trials(self._sweep_id, self._process, batch, self.tally.executed)
         self._listener.progressed(self.tally)
         if self._catalog.is_stop_requested(self._sweep_id):
             self.drain()

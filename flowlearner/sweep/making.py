@@ -60,6 +60,7 @@ class TrialMaker:
         self._run_ids = run_ids
         self._resolver = InputResolver(catalog, store, first.settings.file_limit_bytes)
         self._values, self.artifacts, recorded = bind_values(first, self._resolver, store)
+        self.recorded = recorded
         self._template = replace(template, params=recorded)
         self._compiled: dict[Any, Compiled] = {}
         self._choices: dict[tuple[str, int], tuple[BoundValue, Any]] = {}

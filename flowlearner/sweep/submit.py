@@ -25,7 +25,6 @@ from flowlearner.engine.logs import captured
 from flowlearner.engine.node import describe_error
 from flowlearner.engine.submit import (
     Submission,
-    describe_params,
     get_user,
     new_run_id,
     opened,
@@ -39,6 +38,7 @@ from flowlearner.sweep.driver import Driver, Limits, SweepListener, Tally
 from flowlearner.sweep.making import TrialMaker, check_graphs
 from flowlearner.sweep.search import SEARCHES, Objective, Searcher, make_searcher
 from flowlearner.sweep.space import Point, Space, make_space
+from flowlearner.sweep.stored import write_space
 
 EXECUTORS = ("ray", "local")
 MODES = ("max", "min")
@@ -116,7 +116,7 @@ def prepare_sweep(
     if problems:
         raise UsageError(f"sweep of workflow '{definition.name}': {'; '.join(problems)}")
     objective = _make_objective(definition, options)
-    made = make_space(definition, space, fixed)
+    made = space if isinstance(space, Space) else make_space(definition, space, fixed)
     searcher = make_searcher(
         made,
         objective,
@@ -242,8 +242,13 @@ class History:
     ended: frozenset[int] = frozenset()
 
 
-def execute_sweep(submission: SweepSubmission) -> str:
+def execute_sweep(
+    submission: SweepSubmission, *, sweep_id: str | None = None, history: History | None = None
+) -> str:
     """Run a sweep to its end on the executor of its options; return its id.
+
+    Args:
+        sweep_id, history: of a sweep that goes on.
 
     Raises:
         UserError, PlatformError: before the sweep began, or the platform failed in it.
@@ -251,7 +256,7 @@ def execute_sweep(submission: SweepSubmission) -> str:
     """
     if submission.options.executor == "local":
         with LocalLauncher() as launcher:
-            return run_sweep(submission, launcher, Budget.of_machine())
+            return run_sweep(submission, launcher, Budget.of_machine(), sweep_id=sweep_id, history=history)
     cluster = importlib.import_module("flowlearner.sweep.cluster")
     settings, module = submission.settings, submission.definition.fn.__module__
     with cluster.Cluster(
@@ -260,7 +265,7 @@ def execute_sweep(submission: SweepSubmission) -> str:
         settings.snapshot_limit_bytes,
         takes_points=submission.searcher.stops_early,
     ) as launcher:
-        return run_sweep(submission, launcher, launcher.budget)
+        return run_sweep(submission, launcher, launcher.budget, sweep_id=sweep_id, history=history)
 
 
 def run_sweep(
@@ -284,7 +289,7 @@ def run_sweep(
         maker, sweep = _begin(submission, sweep_id, catalog, store, history)
         if resumes:
             assert sweep.process is not None, "it is this one"
-            catalog.update_sweep(sweep_id, status=Status.RUNNING, process=sweep.process, error=None)
+            catalog.claim_sweep(sweep_id, sweep.process, is_dead)
             catalog.reopen_trials(list(history.run_ids.values()), sweep.process)
         else:
             catalog.store_crashes(is_dead)
@@ -364,7 +369,7 @@ def _begin(
         created_at=now,
         metrics=submission.objective.metrics,
         modes=submission.objective.modes,
-        spec=describe_spec(submission),
+        spec=describe_spec(submission, maker.recorded),
         started_at=now,
         workflow_fingerprint=fingerprint,
         tags=dict(options.tags),
@@ -376,13 +381,19 @@ def _begin(
     return maker, sweep
 
 
-def describe_spec(submission: SweepSubmission) -> dict[str, Any]:
-    """Return how a sweep was asked for, as JSON."""
+def describe_spec(submission: SweepSubmission, recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how a sweep was asked for, as JSON.
+
+    Args:
+        recorded: the parameters as runs record them, tables and files by their content.
+    """
     options = submission.options
-    recorded = describe_params(submission.first)
+    secrets = submission.first.bound.secrets
     return {
         "space": submission.space.describe(),
-        "params": {name: recorded[name] for name in submission.fixed if name in recorded},
+        "dimensions": write_space(submission.space),
+        "params": {n: v for n, v in recorded.items() if n in submission.fixed and n not in secrets},
+        "secret_params": [n for n in submission.fixed if n in secrets],
         "trials": submission.total,
         "search": options.search,
         "stop": options.stop,

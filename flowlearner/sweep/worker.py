@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,9 +18,9 @@ from flowlearner.engine.base import utc_now
 from flowlearner.engine.logs import NodeContext, captured
 from flowlearner.engine.node import NodeFailure, Outcome, call_operator, describe_error
 from flowlearner.engine.process import Request, call_in_child
-from flowlearner.loading import claim_folders
 from flowlearner.operation import Operator
 from flowlearner.records import ErrorInfo, LogLine, MetricPoint
+from flowlearner.restoring import Modules, put_on_path, unpack
 
 FOLDER = "flowlearner-code"
 
@@ -38,7 +36,7 @@ class Code:
     """
 
     id: str
-    modules: Mapping[str, Mapping[str, Any]]
+    modules: Modules
     path: tuple[str, ...]
 
 
@@ -75,47 +73,11 @@ def is_installed(code_id: str) -> bool:
 
 
 def install_code(code: Code) -> None:
-    """Let imports find the user's modules as the driver had them.
-
-    Modules of another snapshot that this process has loaded before are forgotten.
-    """
-    folder = _unpack(code)
-    root = str(folder.parent)
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None) or ""
-        if file.startswith(root) and not file.startswith(str(folder)):
-            del sys.modules[name]
+    """Let imports find the user's modules as the driver had them."""
+    folder = unpack(code.id, code.modules, Path(tempfile.gettempdir(), f"{FOLDER}-{os.getuid()}"))
+    put_on_path(folder, code.path)
     _operators.clear()
-    sys.path[:] = [str(folder), *(p for p in sys.path if not p.startswith(root))]
-    sys.path += [p for p in code.path if p and p not in sys.path and Path(p).exists()]
-    claim_folders((str(folder),))
     _current[:] = [code.id]
-
-
-def _unpack(code: Code) -> Path:
-    """Write the modules into a folder of this user's, once on each machine."""
-    base = Path(tempfile.gettempdir(), f"{FOLDER}-{os.getuid()}")
-    base.mkdir(mode=0o700, exist_ok=True)
-    if base.stat().st_uid != os.getuid():
-        raise PermissionError(f"{base} belongs to another user")
-    folder = base / code.id
-    if folder.exists():
-        return folder
-    made = Path(tempfile.mkdtemp(dir=base))
-    for name, module in code.modules.items():
-        if name == "__main__":
-            continue
-        parts = name.split(".")
-        path = made.joinpath(*parts, "__init__.py") if module["package"] else made.joinpath(*parts)
-        path = path if module["package"] else path.with_name(f"{parts[-1]}.py")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(module["source"], encoding="utf-8")
-    try:
-        made.rename(folder)
-    except OSError:
-        # Another worker was first.
-        shutil.rmtree(made, ignore_errors=True)
-    return folder
 
 
 @lru_cache(maxsize=4)

@@ -1,0 +1,127 @@
+"""How a space and its points are kept in the catalog, and how they are read back."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from flowlearner.definition import Definition
+from flowlearner.engine.submit import as_json
+from flowlearner.errors import ParameterError, UsageError
+from flowlearner.interface import Param
+from flowlearner.operation import Operator
+from flowlearner.params import parse_param
+from flowlearner.restoring import MAIN
+from flowlearner.sweep.space import Dimension, Point, Space
+from flowlearner.types import Choice, LogRange, Range
+
+
+def write_space(space: Space) -> list[dict[str, Any]]:
+    """Return a space as JSON that `read_space` gives back."""
+    return [_write_dimension(d) for d in space.dimensions]
+
+
+def _write_dimension(dimension: Dimension) -> dict[str, Any]:
+    domain = dimension.domain
+    body: dict[str, Any] = {"name": dimension.name, "is_int": dimension.is_int}
+    if isinstance(domain, Choice):
+        body["values"] = [_write_value(v) for v in domain.values]
+    else:
+        body |= {"low": domain.low, "high": domain.high, "log": isinstance(domain, LogRange)}
+        body["step"] = getattr(domain, "step", None)
+    if dimension.when:
+        body["when"] = {name: [_write_value(v) for v in values] for name, values in dimension.when}
+    return body
+
+
+def _write_value(value: Any) -> Any:
+    if isinstance(value, Operator):
+        return {"operator": f"{value.fn.__module__}:{value.fn.__qualname__}"}
+    if isinstance(value, os.PathLike):
+        return str(Path(value).absolute())
+    return as_json(value)
+
+
+def read_space(stored: Sequence[Mapping[str, Any]], definition: Definition) -> Space:
+    """Return a stored space, its values as the workflow's types.
+
+    Raises:
+        UsageError: the workflow has changed and a value does not fit it any more.
+    """
+    params = definition.interface.by_name
+    dimensions = []
+    for body in stored:
+        name = body["name"]
+        if name not in params:
+            raise UsageError(f"workflow '{definition.name}' has no parameter '{name}' any more")
+        if "values" in body:
+            domain: Any = Choice([_read_value(params[name], v) for v in body["values"]])
+        elif body["log"]:
+            domain = LogRange(body["low"], body["high"])
+        else:
+            domain = Range(body["low"], body["high"], body["step"])
+        when = tuple(
+            (other, tuple(_read_value(params[other], v) for v in values))
+            for other, values in body.get("when", {}).items()
+        )
+        dimensions.append(Dimension(name, domain, body["is_int"], when))
+    return Space(tuple(dimensions))
+
+
+def _read_value(param: Param, stored: Any) -> Any:
+    if isinstance(stored, Mapping) and "operator" in stored:
+        return _find_operator(stored["operator"])
+    if not isinstance(stored, str) or param.type.is_table or param.type.base is str:
+        return stored
+    try:
+        return parse_param(param, stored)
+    except ParameterError as error:
+        raise UsageError(str(error)) from None
+
+
+def _find_operator(place: str) -> Any:
+    module, _, qualname = place.partition(":")
+    try:
+        found: Any = importlib.import_module(MAIN if module == "__main__" else module)
+    except ImportError:
+        found = importlib.import_module(module)
+    for part in qualname.split("."):
+        found = getattr(found, part, None)
+    if not isinstance(found, Operator):
+        raise UsageError(f"operator '{place}' of the sweep's space is not there any more")
+    return found
+
+
+def read_point(recorded: Mapping[str, Any], space: Space, definition: Definition) -> Point:
+    """Return a trial's point from its run's recorded parameters.
+
+    Raises:
+        UsageError: a recorded value is not in the space.
+    """
+    point: Point = {}
+    for dimension in space.dimensions:
+        if dimension.name not in recorded or not dimension.is_active(point):
+            continue
+        value = recorded[dimension.name]
+        if isinstance(dimension.domain, Choice):
+            value = _find_choice(dimension, value, definition)
+        point[dimension.name] = value
+    return point
+
+
+def _find_choice(dimension: Dimension, recorded: Any, definition: Definition) -> Any:
+    assert isinstance(dimension.domain, Choice), "the caller looks"
+    is_artifact = isinstance(recorded, Mapping) and "source" in recorded
+    for value in dimension.domain.values:
+        if is_artifact and isinstance(value, (str, os.PathLike)):
+            if recorded["source"] in (str(value), str(Path(value).absolute())):
+                return value
+        elif type(as_json(value)) is type(recorded) and as_json(value) == recorded:
+            return value
+    raise UsageError(
+        f"workflow '{definition.name}', parameter '{dimension.name}': the recorded value {recorded!r} is not "
+        "in the sweep's space"
+    )
