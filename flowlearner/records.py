@@ -401,12 +401,13 @@ class TrialBatch:
     Attributes:
         begun: runs that began, each with the version of the workflow that it runs.
         nodes: how nodes ended, by run and name.
+        entries: what may be taken from the cache now, by key.
         lines: log lines, each with its run.
     """
 
     begun: list[tuple[RunRecord, WorkflowVersion]] = field(default_factory=list)
     nodes: dict[tuple[str, str], NodeRun] = field(default_factory=dict)
     artifacts: list[Artifact] = field(default_factory=list)
-    entries: list[CacheEntry] = field(default_factory=list)
+    entries: dict[str, CacheEntry] = field(default_factory=dict)
     lines: list[tuple[str, LogLine]] = field(default_factory=list)
     ended: list[TrialEnd] = field(default_factory=list)

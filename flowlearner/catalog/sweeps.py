@@ -131,7 +131,7 @@ class Sweeps(Maintenance):
                 self._write_artifacts(connection, artifacts, now)
             workflow = self._sweep_workflow(connection, sweep_id)
             self._write_nodes(connection, workflow, [(run_id, n) for (run_id, _), n in batch.nodes.items()])
-            insert(connection, ENTRIES, [entry_row(e, now) for e in batch.entries])
+            insert(connection, ENTRIES, [entry_row(e, now) for e in batch.entries.values()])
             insert(connection, LOGS, [log_row(run_id, line) for run_id, line in batch.lines])
             self._write_ended(connection, batch.ended)
 

@@ -266,7 +266,7 @@ class Driver:
             return []
         missed = [c for calls in lookup.values() for c in calls]
         if self._cache:
-            if any(e.key in lookup for e in self._batch.entries):
+            if not self._batch.entries.keys().isdisjoint(lookup):
                 self.write()
             store = next(iter(missed[0].users)).context.store
             hits, lost = find_hits(self._catalog, store, list(lookup))
@@ -389,10 +389,9 @@ class Driver:
             metrics=outcome.metrics,
         )
         if task.key:
-            entry = CacheEntry(
+            self._batch.entries[task.key] = CacheEntry(
                 task.key, task.context.run_id, task.node.name, outcome.outputs, outcome.metrics
             )
-            self._batch.entries.append(entry)
         if self._latest is not None:
             self._latest[task.node.name] = record
         self._end(call, record)

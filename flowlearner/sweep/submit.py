@@ -167,7 +167,7 @@ def _explain_options(options: SweepOptions) -> Iterator[str]:
         value = getattr(options, name)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
             yield f"{name}: expected a whole number of at least 1, found {value!r}"
-    failures = options.max_failures
+    failures: Any = options.max_failures
     if failures is not None and (isinstance(failures, bool) or not isinstance(failures, int) or failures < 0):
         yield f"max_failures: expected a whole number of at least 0, found {failures!r}"
     for name in ("seed", "run_seed"):
