@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import importlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import Enum
@@ -17,6 +18,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from flowlearner.definition import Definition
 from flowlearner.errors import ParameterError, shorten, suggest
 from flowlearner.interface import MISSING, Param, conform_operator
+from flowlearner.operation import Operator
 from flowlearner.secrecy import HIDDEN, holds_secret
 from flowlearner.spec import TABLE_TYPES, Mismatch, conform, qualified_name, type_text
 from flowlearner.types import Choice
@@ -135,6 +137,68 @@ def parse_param(param: Param, text: str) -> Any:
         if holds_secret(spec):
             text, hint = HIDDEN, ""
         raise ParameterError(f"parameter '{param.name}': expected {wanted}, found '{text}'{hint}") from None
+
+
+def read_param(definition: Definition, param: Param, text: str) -> Any:
+    """Turn text into the value of a workflow's parameter; an operator is meant by its name.
+
+    Raises:
+        ParameterError: the text is not a value of the declared type, or names no operator.
+    """
+    return find_operator(definition, param, text) if param.takes_operator else parse_param(param, text)
+
+
+def find_operator(definition: Definition, param: Param, text: str) -> Operator[Any, Any]:
+    """Return the operator that a name means for a workflow.
+
+    That is one of the parameter's own list, one that the workflow's module knows by this name (`train`,
+    `steps.train`), or one that can be imported (`operators.train.train_xgboost`), in this order.
+
+    Raises:
+        ParameterError: there is none of this name.
+    """
+    bounds = param.type.bounds
+    listed = (
+        {v.name: v for v in bounds.values if isinstance(v, Operator)} if isinstance(bounds, Choice) else {}
+    )
+    scope = definition.fn.__globals__
+    head, *rest = text.split(".")
+    found: Any = listed.get(text)
+    if found is None and head in scope:
+        found = _walk(scope[head], rest)
+    reason = ""
+    if not isinstance(found, Operator) and rest:
+        found, reason = _import_operator(text)
+    if isinstance(found, Operator):
+        return found
+    known = listed or {n: v for n, v in scope.items() if isinstance(v, Operator)}
+    raise ParameterError(
+        f"parameter '{param.name}': expected an operator, one of {shorten(known)}, or one by its full name "
+        f"such as operators.train.train_xgboost; found '{text}'{reason}.{suggest(text, known)}"
+    )
+
+
+def _walk(start: Any, names: Iterable[str]) -> Any:
+    for name in names:
+        start = getattr(start, name, None)
+    return start
+
+
+def _import_operator(text: str) -> tuple[Any, str]:
+    """Return what a dotted name means, None with the reason where it means no operator."""
+    module, _, name = text.rpartition(".")
+    try:
+        loaded = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        return None, f" ({error})"
+    except Exception as error:  # noqa: BLE001 - whatever a user's module raises while it is imported
+        return None, f" ('{module}' does not import: {type(error).__name__}: {error})"
+    found = getattr(loaded, name, None)
+    if isinstance(found, Operator):
+        return found, ""
+    known = [n for n, v in vars(loaded).items() if isinstance(v, Operator)]
+    what = "has no" if found is None else f"has a {type(found).__name__}"
+    return None, f" ('{module}' {what} '{name}'; its operators are {shorten(known)}.{suggest(name, known)})"
 
 
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")

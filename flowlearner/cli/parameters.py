@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,8 +18,7 @@ from flowlearner.definition import Definition
 from flowlearner.errors import ParameterError, UsageError, shorten, suggest
 from flowlearner.interface import MISSING, Param, default_text
 from flowlearner.loading import load_workflow
-from flowlearner.operation import Operator
-from flowlearner.params import parse_param
+from flowlearner.params import read_param
 
 META = "flowlearner.call"
 _NUMBER = re.compile(r"-\.?\d")
@@ -52,9 +50,16 @@ class WorkflowCommand(TyperCommand):
             if name.startswith("-")
         }
         rest, call.given, target = split_args(args, takes_value)
-        if target is not None:
+        if target is None:
+            call.workflow = self.load_default(ctx, rest)
+        else:
             call.workflow = load_workflow(target)
         return super().parse_args(ctx, rest)
+
+    def load_default(self, ctx: Any, args: Sequence[str]) -> Definition | None:
+        """Return the workflow that is meant where the arguments name none."""
+        del ctx, args
+        return None
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         super().format_help(ctx, formatter)
@@ -173,21 +178,7 @@ def _explain_unknown(workflow: Definition, name: str, shown: str) -> str:
 def _read_value(workflow: Definition, param: Param, text: str | None, negated: bool) -> Any:
     if text is None:
         return not negated
-    if param.takes_operator:
-        return _find_operator(workflow, param, text)
-    return parse_param(param, text)
-
-
-def _find_operator(workflow: Definition, param: Param, text: str) -> Operator[Any, Any]:
-    """Return an operator that the workflow's module has under a name."""
-    module = sys.modules.get(workflow.fn.__module__)
-    known = {n: v for n, v in vars(module).items() if isinstance(v, Operator)} if module else {}
-    if text not in known:
-        raise ParameterError(
-            f"parameter '{param.name}': expected an operator of {workflow.fn.__module__}, one of "
-            f"{shorten(known)}; found '{text}'.{suggest(text, known)}"
-        )
-    return known[text]
+    return read_param(workflow, param, text)
 
 
 # Help

@@ -6,14 +6,15 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from flowlearner.definition import Definition
 from flowlearner.errors import ParameterError, shorten, suggest
 from flowlearner.interface import MISSING, Param
-from flowlearner.params import conform_given, parse_param
+from flowlearner.params import conform_given, parse_param, read_param
 from flowlearner.spec import Mismatch, make_spec
-from flowlearner.sweep.domains import Domain, parse_domain
+from flowlearner.sweep.domains import Domain, Read, parse_domain
 from flowlearner.types import Choice, LogRange, Range
 
 Point = dict[str, Any]
@@ -144,6 +145,7 @@ def make_space(definition: Definition, given: Any, fixed: Mapping[str, Any]) -> 
         ParameterError: listing every mistake at once.
     """
     params = definition.interface.by_name
+    read = partial(read_param, definition)
     problems: list[str] = []
     dimensions: list[Dimension] = []
     for name, domain in _name_domains(definition, given, fixed).items():
@@ -155,10 +157,11 @@ def make_space(definition: Definition, given: Any, fixed: Mapping[str, Any]) -> 
             problems.append(f"'{name}' is both fixed and in the space; leave one out")
             continue
         try:
-            dimensions.append(make_dimension(param, domain))
+            dimensions.append(make_dimension(param, domain, read))
         except (ValueError, TypeError) as error:
-            problems.append(f"'{name}': {error}")
-    dimensions = [_read_conditions(d, params) for d in dimensions]
+            said = str(error).removeprefix(f"parameter '{name}': ")
+            problems.append(f"'{name}': {said}")
+    dimensions = [_read_conditions(d, params, read) for d in dimensions]
     known = {d.name: d for d in dimensions}
     for dimension in dimensions:
         problems += _check_conditions(dimension, known, params[dimension.name])
@@ -189,15 +192,18 @@ def _name_domains(definition: Definition, given: Any, fixed: Mapping[str, Any]) 
     return dict.fromkeys(given)
 
 
-def make_dimension(param: Param, given: Any) -> Dimension:
+def make_dimension(param: Param, given: Any, read: Read = parse_param) -> Dimension:
     """Check one domain against its parameter.
+
+    Args:
+        read: turns the text of a value into the value.
 
     Raises:
         ValueError, TypeError: the domain does not fit the parameter's type or its own bounds.
     """
     domain, when = given, getattr(given, "when", None) or {}
     if isinstance(given, str):
-        domain, when = parse_domain(given, param)
+        domain, when = parse_domain(given, param, read)
     elif domain is None:
         if param.type.bounds is None:
             raise ValueError(f"the workflow declares no range for it ({param.type}); give one, such as 2..10")
@@ -241,22 +247,22 @@ def _check_range(param: Param, domain: Range | LogRange) -> bool:
     return is_int
 
 
-def _read_conditions(dimension: Dimension, params: Mapping[str, Param]) -> Dimension:
+def _read_conditions(dimension: Dimension, params: Mapping[str, Param], read: Read) -> Dimension:
     """Return a dimension whose conditions hold values of the named parameters' types rather than texts."""
     return replace(
         dimension,
         when=tuple(
-            (name, tuple(_read_text(params[name], v) for v in values) if name in params else values)
+            (name, tuple(_read_text(params[name], v, read) for v in values) if name in params else values)
             for name, values in dimension.when
         ),
     )
 
 
-def _read_text(param: Param, value: Any) -> Any:
+def _read_text(param: Param, value: Any, read: Read) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return parse_param(param, value)
+        return read(param, value)
     except ParameterError:
         return value
 
