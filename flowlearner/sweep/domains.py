@@ -1,7 +1,7 @@
 """The text form of what a parameter varies over: `2..10`, `0.1..0.9:0.2`, `log(0.01,0.5)`, `{a,b}`.
 
-`str` of a domain writes it, `parse_domain` reads it. A condition stands behind it: `0..0.5 when booster=dart`,
-`{1,2} when booster=dart|gblinear and eta=0.1`. A text of a list may stand in quotes, doubled inside of them.
+`str` of a domain writes it, `parse_domain` reads it. A condition stands behind it: `0..0.5 when booster=dart`
+or `{1,2} when booster=dart|gblinear and eta=0.1`. A text may stand in quotes, which are doubled inside of it.
 """
 
 from __future__ import annotations
@@ -20,9 +20,7 @@ Read = Callable[[Param, str], Any]
 FORMS = "expected 2..10, 2..10:2, 0.1..0.9, log(0.01,0.5) or {a,b,c}"
 # A point is no end of a number: 0...5 goes from 0 to .5.
 _NUMBER = r"[-+]?(?:\d[\d_]*(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?"
-_RANGE = re.compile(
-    rf"(?P<low>{_NUMBER})\s*\.\.\s*(?P<high>{_NUMBER})(?:\s*:\s*(?P<step>{_NUMBER}))?"
-)
+_RANGE = re.compile(rf"(?P<low>{_NUMBER})\s*\.\.\s*(?P<high>{_NUMBER})(?:\s*:\s*(?P<step>{_NUMBER}))?")
 _LOG = re.compile(rf"log\(\s*(?P<low>{_NUMBER})\s*,\s*(?P<high>{_NUMBER})\s*\)")
 _WHEN, _AND = re.compile(r"\s+when\s+"), re.compile(r"\s+and\s+")
 _COMMA, _BAR = re.compile(","), re.compile(r"\|")
@@ -89,7 +87,7 @@ def _read_items(text: str, param: Param, read: Read) -> list[Any]:
         try:
             values.append(_read_item(item, param, read))
         except ParameterError as error:
-            problems.append(str(error).removeprefix(f"parameter '{param.name}': "))
+            problems.append(strip_name(error, param))
     if problems:
         raise ValueError("; ".join(problems))
     return values
@@ -103,6 +101,11 @@ def _read_item(item: str, param: Param, read: Read) -> Any:
     if item == "None" and param.type.optional:
         return None
     return read(param, text)
+
+
+def strip_name(error: Exception, param: Param) -> str:
+    """Return what is wrong with a value without the parameter, which whoever lists the mistakes names."""
+    return str(error).removeprefix(f"parameter '{param.name}': ")
 
 
 def unquote(item: str) -> str:
@@ -126,7 +129,7 @@ def split_outside(text: str, separator: re.Pattern[str]) -> list[str]:
     while position < len(text):
         sign, top = text[position], text[open_at[-1]] if open_at else ""
         if not open_at and (match := separator.match(text, position)):
-            pieces.append(text[start : position])
+            pieces.append(text[start:position])
             position = start = match.end()
             before = ""
             continue
