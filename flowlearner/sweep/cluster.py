@@ -258,6 +258,8 @@ def connect(address: str) -> None:
     """
     if address:
         _check_answers(address)
+    # It says at each start that only who has its token may connect to a cluster of one's own.
+    logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
     options: dict[str, Any] = {
         "include_dashboard": False,
         "log_to_driver": False,
