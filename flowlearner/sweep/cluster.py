@@ -124,6 +124,7 @@ class Cluster:
         self._watched: dict[int, NodeTask] = {}
         self._operators: dict[str, Any] = {}
         self._remotes: dict[tuple[float, float, int], Any] = {}
+        self._taker: threading.Thread | None = None
         self._closed = threading.Event()
 
     def __enter__(self) -> Cluster:
@@ -136,11 +137,16 @@ class Cluster:
         self._references["code"] = ray.put(Code(self._code_id, snapshot.modules, tuple(sys.path)))
         if self._takes_points:
             self._references["mailbox"] = ray.remote(Mailbox).options(num_cpus=0).remote()
-            threading.Thread(target=self._take_points, daemon=True).start()
+            self._taker = threading.Thread(target=self._collect_points, daemon=True)
+            self._taker.start()
         return self
 
     def __exit__(self, *ignored: object) -> None:
         self._closed.set()
+        if self._taker is not None:
+            # It waits for the mailbox, and ends with it.
+            ray.kill(self._references["mailbox"])
+            self._taker.join()
         if self._started:
             ray.shutdown()
 
@@ -232,7 +238,7 @@ class Cluster:
         else:
             task.failed(reply.failure)
 
-    def _take_points(self) -> None:
+    def _collect_points(self) -> None:
         mailbox = self._references["mailbox"]
         while not self._closed.is_set():
             try:

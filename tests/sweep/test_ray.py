@@ -166,7 +166,7 @@ def test_trials_that_do_badly_are_stopped_while_they_run() -> None:
     def learn(x: int) -> Metric:
         for step in range(1, 28):
             flowlearner.report(step=step, result=float(x * step))
-            time.sleep(0.05 if x < 9 else 0.0)
+            time.sleep(0.3 if x < 9 else 0.0)
         return float(x * 27)
 
     @workflow
