@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Select, case, func, select
 
 from flowlearner.catalog import tables as t
 from flowlearner.catalog.entries import Entries
@@ -80,6 +80,28 @@ class Reading(Entries):
             )
             found = tuple(to_node(n) for n in nodes.mappings())
             return self._to_runs(connection, [row], {whole: found})[0]
+
+    def count_saved(self, sweep_id: str) -> dict[str, tuple[int, int]]:
+        """Return by operator, in the order of the graph, how many calls of a sweep's trials did not run.
+
+        Returns:
+            those that took the result of another trial, and those that took one of an earlier run.
+        """
+        n, source = t.NODE_RUN.c, t.RUN.alias()
+        shared = func.count(case((source.c.sweep_id == sweep_id, 1)))
+        saved = func.count(case((n.cached.is_(True), 1)))
+        statement = (
+            select(n.operator, shared, saved)
+            .join(t.RUN, t.RUN.c.id == n.run_id)
+            .outerjoin(source, source.c.id == n.cached_from)
+            .where(t.RUN.c.sweep_id == sweep_id)
+            .group_by(n.operator)
+            .order_by(func.min(n.position), n.operator)
+        )
+        with self.database.read() as connection:
+            return {
+                operator: (among, all_ - among) for operator, among, all_ in connection.execute(statement)
+            }
 
     def _to_runs(
         self, connection: Connection, rows: Sequence[Any], nodes: dict[str, Any] | None = None

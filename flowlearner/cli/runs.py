@@ -73,6 +73,7 @@ def list_runs(
     deleted: Annotated[
         bool, typer.Option("--deleted", help="Only deleted ones, which can be restored.")
     ] = False,
+    sweep: Annotated[str | None, typer.Option(metavar="ID", help="Only the trials of this sweep.")] = None,
     trials: Trials = False,
     limit: Limit = 50,
     json: AsJson = False,
@@ -85,6 +86,7 @@ def list_runs(
         "tags": read_assignments(tag or [], "--tag") or None,
         "owner": owner,
         "deleted_only": deleted,
+        "sweep_id": sweep,
         "include_trials": trials,
     }
     _list_and_print(filters, {"order_by": sort, "descending": not ascending}, limit, json)
@@ -111,6 +113,8 @@ search = make_command("search", "Find runs by their params, metrics, tags and mo
 
 def _list_and_print(filters: dict[str, Any], order: dict[str, Any], limit: int, json: bool) -> None:
     with Client() as client:
+        if filters.get("sweep_id") is not None:
+            filters["sweep_id"] = client.get_sweep(filters["sweep_id"]).id
         runs = client.list_runs(limit=limit, **filters, **order)
         if not runs:
             for sentence in client.explain_names(filters.get("query") or ""):

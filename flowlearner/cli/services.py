@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import time
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -15,35 +17,79 @@ from flowlearner.cli.show import make_table, show_when
 from flowlearner.cli.text import clean_line
 from flowlearner.client.run import time_json
 from flowlearner.config import Settings, get_settings
-from flowlearner.engine.server import ServerInfo, ensure_server, get_server, stop_server
+from flowlearner.engine.server import ensure_server, get_server, stop_server
 from flowlearner.errors import ServerError
+from flowlearner.schedule.runner import choose_pool, ensure_runner, get_runner, stop_runner
 
 WATCH_PERIOD_S = 1.0
-STYLES = {"running": "green", "external": "green", "stopped": "dim"}
+STYLES = {"running": "green", "external": "green", "starting": "yellow", "stopped": "dim"}
+TITLES = {"prefect": "the local Prefect server", "schedules": "the process that runs schedules"}
 
 
-def _to_json(info: ServerInfo) -> dict[str, Any]:
-    return {
-        "name": "prefect",
-        "state": info.state,
-        "url": info.url or None,
-        "pid": info.pid,
-        "started_at": time_json(info.started_at),
-        "version": info.version,
-    }
+@dataclass(frozen=True)
+class _Service:
+    """A service as it is now.
+
+    Attributes:
+        url: of the Prefect server its API; of the others, None where it is stopped.
+        page: what people open in a browser.
+    """
+
+    name: str
+    state: str
+    url: str | None
+    page: str
+    pid: int | None
+    started_at: datetime | None
+    version: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "state": self.state,
+            "url": self.url,
+            "pid": self.pid,
+            "started_at": time_json(self.started_at),
+            "version": self.version,
+        }
 
 
-def _print(info: ServerInfo) -> None:
+def _look(settings: Settings) -> list[_Service]:
+    server, runner = get_server(settings), get_runner(settings)
+    page = f"{server.page_url}/work-pools/work-pool/{choose_pool(settings)}" if runner.pid else ""
+    return [
+        _Service(
+            "prefect",
+            server.state,
+            server.url or None,
+            server.page_url if server.url else "",
+            server.pid,
+            server.started_at,
+            server.version,
+        ),
+        _Service("schedules", runner.state, page or None, page, runner.pid, runner.started_at),
+    ]
+
+
+def _print(services: list[_Service]) -> None:
     console = get_out()
     table = make_table(console, "Service", "State", "Page", "Pid", "Since", right=("Pid",))
-    table.add_row(
-        Text("prefect"),
-        Text(info.state, style=STYLES.get(info.state, "red")),
-        Text(clean_line(info.page_url) if info.url else ""),
-        Text("" if info.pid is None else str(info.pid)),
-        Text(show_when(console, info.started_at)),
-    )
+    for service in services:
+        table.add_row(
+            Text(service.name),
+            Text(service.state, style=STYLES.get(service.state, "red")),
+            Text(clean_line(service.page)),
+            Text("" if service.pid is None else str(service.pid)),
+            Text(show_when(console, service.started_at)),
+        )
     console.print(table)
+
+
+def _show(services: list[_Service], as_json: bool) -> None:
+    if as_json:
+        emit([s.to_json() for s in services])
+    else:
+        _print(services)
 
 
 def _up(
@@ -53,55 +99,65 @@ def _up(
     json: AsJson = False,
 ) -> None:
     settings = get_settings()
-    was_running = get_server(settings).state == "running"
-    ensure_server(settings, say)
-    info = get_server(settings)
-    if json:
-        emit([_to_json(info)])
-    else:
-        _print(info)
-    if foreground and info.state == "running":
-        _stay(settings, stops_it=not was_running)
+    before = {s.name for s in _look(settings) if s.state == "running"}
+    url = ensure_server(settings, say)
+    ensure_runner(settings, url, say)
+    services = _look(settings)
+    _show(services, json)
+    if foreground:
+        _stay(settings, [s.name for s in services if s.state == "running" and s.name not in before])
 
 
-def _stay(settings: Settings, stops_it: bool) -> None:
-    """Wait for Ctrl-C, or a request to end; then stop the server.
+def _stay(settings: Settings, started: list[str]) -> None:
+    """Wait for Ctrl-C, or a request to end; then stop what was started.
 
     Raises:
-        ServerError: the server has ended meanwhile.
+        ServerError: a service has ended meanwhile.
     """
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        say("Press Ctrl-C to stop." if stops_it else "It ran before, and goes on after Ctrl-C.")
-        while get_server(settings).state != "stopped":
+        say("Press Ctrl-C to stop." if started else "They ran before, and go on after Ctrl-C.")
+        while True:
+            gone = [s.name for s in _look(settings) if s.state == "stopped"]
+            if gone:
+                break
             time.sleep(WATCH_PERIOD_S)
     except KeyboardInterrupt:
-        if stops_it:
-            stop_server(settings)
-            say("Stopped the local Prefect server.")
+        for name in _stop(settings, started):
+            say(f"Stopped {TITLES[name]}.")
         return
     finally:
         signal.signal(signal.SIGTERM, before)
-    raise ServerError("the local Prefect server has ended. Start it again: flowlearner up")
+    raise ServerError(f"{TITLES[gone[0]]} has ended. Start it again: flowlearner up")
+
+
+def _stop(settings: Settings, names: list[str]) -> list[str]:
+    """Stop services; return those that were running, in the order in which they were stopped."""
+    stopped = []
+    # The server last: until then runs that end can say so.
+    if "schedules" in names and stop_runner(settings):
+        stopped.append("schedules")
+    if "prefect" in names and stop_server(settings):
+        stopped.append("prefect")
+    return stopped
 
 
 def _down(json: AsJson = False) -> None:
-    stopped = stop_server(get_settings())
+    stopped = _stop(get_settings(), list(TITLES))
     if json:
-        emit({"stopped": ["prefect"] if stopped else []})
+        emit({"stopped": stopped})
         return
-    message = "Stopped the local Prefect server." if stopped else "No local Prefect server was running."
-    get_out().print(Text(message))
+    console = get_out()
+    for name in stopped:
+        console.print(Text(f"Stopped {TITLES[name]}."))
+    if not stopped:
+        console.print(Text("No service was running."))
 
 
 def _status(json: AsJson = False) -> None:
-    info = get_server(get_settings())
-    if json:
-        emit([_to_json(info)])
-        return
-    _print(info)
+    _show(_look(get_settings()), json)
 
 
-up = make_command("up", "Start the local Prefect server and wait until it answers.", _up)
-down = make_command("down", "Stop the local Prefect server.", _down)
+up = make_command("up", "Start the services in the background and wait for them.", _up)
+down = make_command("down", "Stop the services.", _down)
 status = make_command("status", "Show which services run, and where.", _status)

@@ -260,6 +260,7 @@ def print_run(console: Console, run: Run, artifacts: Mapping[str, Artifact]) -> 
         ("Tags", show_tags(run.tags)),
         ("Notes", clean(run.notes)),
         ("Parent", record.parent_id or ""),
+        ("Sweep", f"{record.sweep_id}, trial {record.trial_number}" if record.sweep_id else ""),
         ("Command", clean_line(record.command)),
         ("Prefect", _describe_prefect(run)),
         ("Deleted", show_time(record.deleted_at)),

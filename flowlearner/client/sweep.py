@@ -26,6 +26,8 @@ class SweepReader(Protocol):
 
     def list_trial_records(self, sweep_id: str) -> list[TrialRecord]: ...
 
+    def count_saved(self, sweep_id: str) -> dict[str, tuple[int, int]]: ...
+
 
 class Sweep:
     """A search over a workflow's parameters, as it was when it was read; `refresh` reads it again.
@@ -67,6 +69,12 @@ class Sweep:
     def node_executions(self) -> Mapping[str, int]:
         """How often each operator ran; what trials had in common ran once."""
         return self.record.node_executions
+
+    @property
+    def node_savings(self) -> dict[str, dict[str, int]]:
+        """How many calls of each operator did not run: `shared` with another trial, `reused` of earlier runs."""
+        saved = self._reader.count_saved(self.id)
+        return {name: {"shared": shared, "reused": reused} for name, (shared, reused) in saved.items()}
 
     @property
     def trial_records(self) -> list[TrialRecord]:
@@ -215,6 +223,7 @@ class Sweep:
         return {
             **self.summary_json(),
             "spec": to_plain(self.record.spec),
+            "node_savings": self.node_savings,
             "pareto": None if single else [t.run_id for t in self.find_pareto()],
             "trials": [_trial_json(t, single) for t in self.trial_records],
         }
