@@ -1,0 +1,120 @@
+"""The one Prefect flow of all schedules: it runs a schedule's workflow or sweep as that flow run.
+
+A deployment names it by module and function, so that nothing of the user's has to be shipped: what is to be
+run are its parameters.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+
+import prefect
+from prefect.context import FlowRunContext
+from prefect.settings import PREFECT_API_URL
+from prefect.states import Cancelled, Failed
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flowlearner.client import Client
+from flowlearner.config import Settings, get_settings
+from flowlearner.engine.prefect_executor import run_body
+from flowlearner.engine.submit import new_run_id
+from flowlearner.errors import UsageError
+from flowlearner.records import Status
+from flowlearner.schedule.job import Job, load_run, prepare_sweep_job
+from flowlearner.schedule.runner import marked_running
+from flowlearner.sweep.driver import SweepListener
+from flowlearner.sweep.submit import execute_sweep
+
+ENTRYPOINT = f"{__name__}.run_scheduled"
+_runner: Any = ThreadPoolTaskRunner(max_workers=256)
+
+
+@prefect.flow(
+    name="scheduled",
+    flow_run_name=new_run_id,
+    task_runner=_runner,
+    validate_parameters=False,
+    persist_result=False,
+    log_prints=False,
+)
+def run_scheduled(
+    schedule: str,
+    target: str | None = None,
+    spec: str | None = None,
+    folder: str = "",
+    params: dict[str, Any] | None = None,
+    tags: dict[str, str] | None = None,
+    experiment: str | None = None,
+    notes: str | None = None,
+    seed: int | None = None,
+    cache: bool | None = None,
+) -> Any:
+    """Run what a schedule asks for, as its files are now.
+
+    Args:
+        schedule: its name.
+        target: FILE:WORKFLOW of a run.
+        spec: the spec file of a sweep.
+        folder: the current folder while it runs.
+        params: the workflow's parameters by name; a text is read as on the command line.
+        tags: of the run or sweep, beside that of the schedule.
+        experiment: as the workflow or spec file says if left out; so are notes, seed and cache.
+        notes: free text.
+        seed: what an unbound Seed parameter receives.
+        cache: False looks nothing up.
+    """
+    context = FlowRunContext.get()
+    assert context is not None, "a deployment's flow is run by Prefect"
+    assert context.flow_run is not None, "the server knows it"
+    job = Job(schedule, target, spec, folder, params or {}, experiment, tags or {}, notes, seed, cache)
+    settings = get_settings()
+    # Its line for every request would fill the runner's log.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    with marked_running(settings, str(context.flow_run.id)):
+        try:
+            os.chdir(folder)
+        except OSError as error:
+            raise UsageError(
+                f"schedule '{schedule}': the folder '{folder}' that it runs in: {error.strerror}. "
+                "Add it again from another one: flowlearner schedules add --replace"
+            ) from error
+        if job.spec is not None:
+            return _run_sweep(job, settings, str(context.flow_run.id))
+        definition, options, values = load_run(job)
+        return run_body(definition, options, None, values)
+
+
+class _Linker(SweepListener):
+    """Notes in the catalog which flow run a sweep is."""
+
+    def __init__(self, settings: Settings, flow_run_id: str) -> None:
+        self._settings = settings
+        self._flow_run_id = flow_run_id
+
+    def say(self, message: str) -> None:
+        print(message)
+
+    def sweep_started(self, sweep_id: str, trials: int | None) -> None:
+        del trials
+        with Client(self._settings) as client:
+            client.catalog.update_sweep(
+                sweep_id, prefect_flow_run_id=self._flow_run_id, prefect_api_url=PREFECT_API_URL.value()
+            )
+
+
+def _run_sweep(job: Job, settings: Settings, flow_run_id: str) -> Any:
+    submission = prepare_sweep_job(job, settings, _Linker(settings, flow_run_id))
+    try:
+        sweep_id = execute_sweep(submission)
+    except KeyboardInterrupt:
+        return Cancelled(message="the sweep was cancelled")
+    with Client(settings) as client:
+        sweep = client.get_sweep(sweep_id)
+    if sweep.status is Status.CANCELLED:
+        return Cancelled(message=f"sweep {sweep_id} was stopped")
+    if sweep.status is not Status.COMPLETED:
+        error = sweep.record.error
+        return Failed(message=f"sweep {sweep_id}: {error.message if error else sweep.status}")
+    return sweep_id
