@@ -227,8 +227,8 @@ def _parse(base: Any, text: str) -> Any:
     if isinstance(base, type) and issubclass(base, Enum):
         return base[text] if text in base.__members__ else base(text)
     if get_origin(base) in (Union, UnionType):
-        # Text fits everything, so it comes last.
-        for member in sorted(get_args(base), key=lambda m: m is str):
+        # Text fits everything, so it comes last; 0 and 1 are numbers before they are words for bools.
+        for member in sorted(get_args(base), key=lambda m: (m is str, m is bool)):
             with contextlib.suppress(ValueError, SyntaxError, KeyError):
                 return _parse(member, text)
         raise ValueError(text)

@@ -134,9 +134,10 @@ def split_outside(text: str, separator: re.Pattern[str]) -> list[str]:
             before = ""
             continue
         if top in ("'", '"'):
-            # In brackets stand lists as JSON writes them.
-            position += len(open_at) > 1 and sign == "\\"
-            if sign == top:
+            is_escape = sign == "\\" and top == '"' and len(open_at) > 1  # as JSON writes lists
+            if is_escape or text[position : position + 2] == 2 * top:
+                position += 1
+            elif sign == top:
                 open_at.pop()
         # An apostrophe inside of a word is no quote.
         elif (sign in "'\"" and before in ("", *"{[(,:=|")) or sign in _CLOSING:
