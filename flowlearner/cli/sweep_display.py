@@ -205,7 +205,7 @@ class SweepDisplay(SweepListener):
             parts.append(f"{count_of(saved, 'operator call')} saved")
         left = self._estimate_left_s()
         if left is not None:
-            parts.append(f"about {show_duration(left)} left")
+            parts.append(f"about {_show_seconds(left)} left")
         return "; ".join(parts)
 
     def _describe_ended(self) -> str:
@@ -260,9 +260,14 @@ class SweepDisplay(SweepListener):
         if self._total:
             bar = ProgressBar(self._total, self._progress.ended, width=min(BAR_WIDTH, console.width // 3))
             cells.append(bar)
-        elapsed = show_duration(float(round(monotonic() - self._began)))
+        elapsed = _show_seconds(monotonic() - self._began)
         left = self._estimate_left_s()
-        times = f"{elapsed}, about {show_duration(float(round(left)))} left" if left is not None else elapsed
+        times = f"{elapsed}, about {_show_seconds(left)} left" if left is not None else elapsed
         cells += [Text(f"{self._describe_ended()} trials"), Text(times, style="dim")]
         table.add_row(*cells)
         return table
+
+
+def _show_seconds(seconds: float) -> str:
+    """Return a time span in whole seconds, as far as an estimate is worth."""
+    return f"{seconds:.0f} s" if seconds < 59.5 else show_duration(seconds)

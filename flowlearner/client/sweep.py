@@ -72,7 +72,7 @@ class Sweep:
 
     @property
     def node_savings(self) -> dict[str, dict[str, int]]:
-        """How many calls of each operator did not run: `shared` with another trial, `reused` of earlier runs."""
+        """How many calls of each operator did not run: `shared` by trials, `reused` from earlier runs."""
         saved = self._reader.count_saved(self.id)
         return {name: {"shared": shared, "reused": reused} for name, (shared, reused) in saved.items()}
 

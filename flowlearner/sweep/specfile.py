@@ -13,13 +13,13 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from flowlearner.definition import Definition
-from flowlearner.errors import NotFoundError, UsageError, shorten, suggest
+from flowlearner.errors import NotFoundError, ParameterError, UsageError, shorten, suggest
 from flowlearner.interface import Param
 from flowlearner.params import ARTIFACT_PREFIX, conform_given, read_param
 from flowlearner.spec import Mismatch
 from flowlearner.sweep.domains import parse_domain
 from flowlearner.sweep.search import SEARCHES, STOPS
-from flowlearner.sweep.space import make_dimension
+from flowlearner.sweep.space import make_dimension, make_space
 from flowlearner.sweep.submit import EXECUTORS, MODES
 from flowlearner.types import Choice
 
@@ -99,7 +99,7 @@ def read_spec(path: str | os.PathLike[str]) -> SweepSpec:
             values[key] = KEYS[key](found, key, node)
         except _Wrong as wrong:
             wrongs.append(wrong)
-    _refuse(found, [f"{_place(found, w.node)}: {w}" for w in wrongs])
+    _refuse(found, wrongs)
     if "space" in pairs:
         nodes |= {f"space.{n.value}": n for n in _list_keys(pairs["space"])}
     return SweepSpec(found, **values, nodes=nodes)
@@ -129,7 +129,7 @@ def _compose(path: Path, text: str) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
-        context = f" {error.context}" if error.context else ""
+        context = f" ({error.context})" if error.context else ""
         raise UsageError(f"{place}: this is no YAML{context}: {error.problem}{_find_hint(error)}") from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
@@ -155,15 +155,16 @@ def _place(path: Path, node: Any) -> str:
     return f"{path}:{node.start_mark.line + 1}:{node.start_mark.column + 1}"
 
 
-def _refuse(path: Path, problems: Sequence[str]) -> None:
+def _refuse(path: Path, wrongs: Sequence[_Wrong]) -> None:
+    """Raise UsageError with every mistake, in the order of the file."""
+    ordered = sorted(wrongs, key=lambda w: (w.node.start_mark.line, w.node.start_mark.column))
+    problems = [f"{_place(path, w.node)}: {w}" for w in ordered]
     if len(problems) == 1:
         raise UsageError(problems[0])
     if problems:
         rest = len(problems) - PROBLEMS_SHOWN
-        lines = [f"\n  {p}" for p in problems[:PROBLEMS_SHOWN]] + (
-            [f"\n  and {rest} more"] if rest > 0 else []
-        )
-        raise UsageError(f"{path} has {len(problems)} problems:{''.join(lines)}")
+        lines = problems[:PROBLEMS_SHOWN] + ([f"and {rest} more"] if rest > 0 else [])
+        raise UsageError("\n  ".join([f"{path} has {len(problems)} problems:", *lines]))
 
 
 def _pairs(node: Any, known: Iterable[str] | None = None) -> tuple[dict[str, Any], list[_Wrong]]:
@@ -311,21 +312,14 @@ def bind_spec(spec: SweepSpec, definition: Definition, without: Sequence[str] = 
     """
     params = definition.interface.by_name
     reader = _ValueReader(spec.path, definition)
-    names = list(spec.params.items())
-    names += [(name, spec.nodes[f"space.{name}"]) for name in spec.space or ()]
-    problems = [
-        f"{_place(spec.path, node)}: no parameter '{name}'; workflow '{definition.name}' takes "
-        f"{shorten(params)}.{suggest(name, params)}"
+    names = [*spec.params.items(), *((name, spec.nodes[f"space.{name}"]) for name in spec.space or ())]
+    takes = f"workflow '{definition.name}' takes {shorten(params)}"
+    wrongs = [
+        _Wrong(f"no parameter '{name}'; {takes}.{suggest(name, params)}", node)
         for name, node in names
         if name not in params
     ]
-    metrics = [o.name for o in definition.interface.outputs if o.type.kind == "metric"]
-    problems += [
-        f"{spec.place('metric')}: metric: workflow '{definition.name}' returns no metric '{name}'; "
-        f"it returns {shorten(metrics)}.{suggest(name, metrics)}"
-        for name in spec.metric
-        if name not in metrics
-    ]
+    wrongs += _check_metrics(spec, definition)
     found: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
     for values, given, read in (
         (found[0], spec.params, reader.read_param),
@@ -337,17 +331,44 @@ def bind_spec(spec: SweepSpec, definition: Definition, without: Sequence[str] = 
             try:
                 values[name] = read(params[name], node)
             except _Wrong as wrong:
-                problems.append(f"{_place(spec.path, wrong.node)}: {wrong}")
+                wrongs.append(wrong)
             except (ValueError, TypeError, Mismatch) as error:
-                place = _place(spec.path, node if node is not None else spec.nodes[f"space.{name}"])
-                problems.append(f"{place}: '{name}': {_strip(params[name], error)}")
-    problems += [
-        f"{spec.place(f'space.{name}')}: '{name}' is among params too; leave one out"
+                place = node if node is not None else spec.nodes[f"space.{name}"]
+                wrongs.append(_Wrong(f"'{name}': {_strip(params[name], error)}", place))
+    wrongs += [
+        _Wrong(f"'{name}' is among params too; leave one out", spec.nodes[f"space.{name}"])
         for name in found[1]
         if name in found[0]
     ]
-    _refuse(spec.path, problems)
+    _refuse(spec.path, wrongs)
+    if spec.space is not None and not without:
+        _check_space(spec, definition, found[1])
     return BoundSpec(found[0], None if spec.space is None else found[1])
+
+
+def _check_metrics(spec: SweepSpec, definition: Definition) -> list[_Wrong]:
+    known = [o.name for o in definition.interface.outputs if o.type.kind == "metric"]
+    where = f"metric: workflow '{definition.name}'"
+    returns = f"it returns {shorten(known)}"
+    return [
+        _Wrong(
+            f"{where} returns no metric '{name}'; {returns}.{suggest(name, known)}",
+            spec.nodes["metric"],
+        )
+        for name in spec.metric
+        if name not in known
+    ]
+
+
+def _check_space(spec: SweepSpec, definition: Definition, domains: Mapping[str, Any]) -> None:
+    """Check what concerns several domains: their conditions."""
+    try:
+        make_space(definition, domains, {})
+    except ParameterError as error:
+        _, _, message = str(error).partition(", space: ")
+        named = re.match(r"'(\w+)'", message)
+        key = f"space.{named[1]}" if named else "space"
+        raise UsageError(f"{spec.place(key if key in spec.nodes else 'space')}: {message or error}") from None
 
 
 def _strip(param: Param, error: Exception) -> str:
