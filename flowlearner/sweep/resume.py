@@ -115,7 +115,7 @@ def _load(sweep: SweepRecord, catalog: Catalog, store: ArtifactStore, settings: 
     versions = catalog.get_workflow(sweep.workflow).versions
     module = next(v.module for v in versions if v.fingerprint == sweep.workflow_fingerprint)
     modules = read_modules(artifact, store)
-    return load_definition(artifact.hash, modules, settings.home / SNAPSHOTS, module, sweep.workflow)
+    return load_definition(artifact.hash, modules, settings.home_path / SNAPSHOTS, module, sweep.workflow)
 
 
 def _prepare(

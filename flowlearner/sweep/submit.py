@@ -39,6 +39,7 @@ from flowlearner.sweep.making import TrialMaker, check_graphs
 from flowlearner.sweep.search import SEARCHES, Objective, Searcher, make_searcher
 from flowlearner.sweep.space import Point, Space, make_space
 from flowlearner.sweep.stored import write_space
+from flowlearner.sweep.warm import allow_connecting, find_warm
 
 EXECUTORS = ("ray", "local")
 MODES = ("max", "min")
@@ -257,10 +258,16 @@ def execute_sweep(
     if submission.options.executor == "local":
         with LocalLauncher() as launcher:
             return run_sweep(submission, launcher, Budget.of_machine(), sweep_id=sweep_id, history=history)
-    cluster = importlib.import_module("flowlearner.sweep.cluster")
     settings, module = submission.settings, submission.definition.fn.__module__
+    address = settings.ray_address
+    warm = None if address else find_warm(settings)
+    if warm is not None:
+        address = warm.address
+        allow_connecting(settings)
+    # Loaded only now: Ray takes its settings from the environment, and seconds.
+    cluster = importlib.import_module("flowlearner.sweep.cluster")
     with cluster.Cluster(
-        settings.ray_address,
+        address,
         module,
         settings.snapshot_limit_bytes,
         takes_points=submission.searcher.stops_early,
