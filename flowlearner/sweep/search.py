@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import itertools
 import math
@@ -55,42 +56,38 @@ class GridPoints(Points):
 
     def __init__(self, space: Space) -> None:
         self._space = space
-        self._counts = [d.count or 0 for d in space.dimensions]
-        self._regular = not any(d.when for d in space.dimensions)
-        self._total = math.prod(self._counts) if self._regular else 0
-        self._listed: list[Point] | None = None
+        self._total = space.count_points() or 0
 
     def get(self, number: int) -> Point | None:
-        if not self._regular:
-            if self._listed is None:
-                self._listed = list(self._space.iter_points())
-            return dict(self._listed[number]) if number < len(self._listed) else None
-        if number >= self._total:
-            return None
-        point: Point = {}
-        for dimension, count in zip(reversed(self._space.dimensions), reversed(self._counts), strict=True):
-            number, index = divmod(number, count)
-            point[dimension.name] = dimension.value_at(index)
-        return {d.name: point[d.name] for d in self._space.dimensions}
+        return self._space.get_point(number) if number < self._total else None
 
 
 class RandomPoints(Points):
-    """Independent draws; from a finite space without repetition, so that every trial tries something new."""
+    """Independent draws; from a finite space without repetition, so that every trial tries something new.
+
+    The draws are bits of SHAKE-256: no version of any package draws others.
+    """
 
     def __init__(self, space: Space, seed: int) -> None:
         self._space = space
         self._seed = seed
         total = space.count_points()
-        self._grid: GridPoints | None = None
+        self._order: Any = None
         if total is not None and total <= MAX_SHUFFLED:
-            self._grid = GridPoints(space)
-            self._order = np.random.default_rng([seed]).permutation(total)
+            self._order = np.argsort(_draw(f"{seed}", total), kind="stable")
 
     def get(self, number: int) -> Point | None:
-        if self._grid is not None:
-            return self._grid.get(int(self._order[number])) if number < len(self._order) else None
-        shares = np.random.default_rng([self._seed, number]).random(len(self._space.dimensions))
-        return self._space.point_of(shares.tolist())
+        if self._order is not None:
+            if number >= len(self._order):
+                return None
+            return self._space.get_point(int(self._order[number]))
+        draws = _draw(f"{self._seed}/{number}", len(self._space.dimensions)).tolist()
+        return self._space.point_of([(draw >> 11) / (1 << 53) for draw in draws])
+
+
+def _draw(key: str, count: int) -> Any:
+    """Return an array of 64-bit numbers that depend on a key alone."""
+    return np.frombuffer(hashlib.shake_256(key.encode()).digest(8 * count), dtype="<u8")
 
 
 class QuasiRandomPoints(Points):
@@ -140,12 +137,11 @@ class Searcher:
         self._space = space
         self._points = points
         self._prunes = pruner is not None
-        self._trials: dict[int, Any] = {}
+        # Optuna's trials in flight by our numbers, each with the steps that it has reported.
+        self._trials: dict[int, tuple[Any, set[int]]] = {}
         self._study: Any = None
         if sampler is not None or pruner is not None:
-            import optuna
-
-            optuna.logging.set_verbosity(optuna.logging.ERROR)
+            optuna = load_optuna()
             self._study = optuna.create_study(
                 sampler=sampler or optuna.samplers.RandomSampler(seed=0),
                 pruner=pruner or optuna.pruners.NopPruner(),
@@ -168,23 +164,31 @@ class Searcher:
         if self._points is not None and point is None:
             return None
         if self._study is not None:
-            trial = self._study.ask()
-            self._trials[number] = trial
+            trial = self._begin(number)
             if point is None:
                 point = suggest_point(trial, self._space)
         return point
 
+    def _begin(self, number: int) -> Any:
+        trial = self._study.ask()
+        self._trials[number] = trial, set()
+        return trial
+
     def report(self, number: int, step: int, value: float) -> bool:
         """Take a value of a running trial; return whether it should stop."""
-        trial = self._trials.get(number)
-        if trial is None or not math.isfinite(value):
+        if not self._prunes or number not in self._trials or not math.isfinite(value):
             return False
+        trial, steps = self._trials[number]
+        # Optuna counts steps from 0, and an operator that is tried again reports again.
+        if step < 0 or step in steps:
+            return False
+        steps.add(step)
         trial.report(value, step)
         return bool(trial.should_prune())
 
     def tell(self, number: int, status: Status, values: Sequence[float] | None) -> None:
         """Take how a trial ended."""
-        trial = self._trials.pop(number, None)
+        trial, _ = self._trials.pop(number, (None, None))
         if trial is None:
             return
         from optuna.trial import TrialState
@@ -207,10 +211,11 @@ class Searcher:
             return
         if self._points is None:
             self._study.enqueue_trial(encode_point(point, self._space))
-        trial = self._study.ask()
+        trial = self._begin(number)
         if self._points is None:
+            # Asked for, though not taken: by it a sampler notes to which of its generations a trial belongs.
+            _ = trial.relative_params
             suggest_point(trial, self._space)
-        self._trials[number] = trial
         for step, value in curve:
             self.report(number, step, value)
         if status.is_final:
@@ -218,40 +223,37 @@ class Searcher:
 
 
 def suggest_point(trial: Any, space: Space) -> Point:
-    """Let an Optuna trial choose a value for each active dimension, in order."""
+    """Let an Optuna trial choose a value for each active dimension, in order.
+
+    Optuna chooses among the values of a list, and along a range that has steps, by their places: its
+    categories must be plain values while ours may be operators, and its steps round otherwise than ours.
+    """
     point: Point = {}
     for dimension in space.dimensions:
         if not dimension.is_active(point):
             continue
-        name, domain = dimension.name, dimension.domain
+        name, domain, count = dimension.name, dimension.domain, dimension.count
         if isinstance(domain, Choice):
-            # By index: Optuna's categories must be plain values, ours may be operators.
             point[name] = domain.values[trial.suggest_categorical(name, list(range(len(domain.values))))]
         elif isinstance(domain, LogRange):
-            ask = trial.suggest_int if dimension.is_int else trial.suggest_float
-            point[name] = ask(name, _end(dimension, domain.low), _end(dimension, domain.high), log=True)
-        elif dimension.is_int:
-            point[name] = trial.suggest_int(
-                name, int(domain.low), int(domain.high), step=int(domain.step or 1)
-            )
+            suggest = trial.suggest_int if dimension.is_int else trial.suggest_float
+            point[name] = suggest(name, domain.low, domain.high, log=True)
+        elif count is not None:
+            # A range that is wider than a float is exact rounds beyond its end.
+            point[name] = dimension.value_at(min(trial.suggest_int(name, 0, count - 1), count - 1))
         else:
-            point[name] = trial.suggest_float(name, float(domain.low), float(domain.high), step=domain.step)
+            point[name] = trial.suggest_float(name, domain.low, domain.high)
     return point
 
 
-def _end(dimension: Any, value: float) -> float:
-    return int(value) if dimension.is_int else float(value)
-
-
 def encode_point(point: Mapping[str, Any], space: Space) -> dict[str, Any]:
-    """Return a point as Optuna knows it: a value of a list by its index."""
+    """Return a point as `suggest_point` asks Optuna for it."""
     encoded = {}
     for dimension in space.dimensions:
         if dimension.name in point:
             value = point[dimension.name]
-            if isinstance(dimension.domain, Choice):
-                value = next(i for i, v in enumerate(dimension.domain.values) if v is value or v == value)
-            encoded[dimension.name] = value
+            by_place = dimension.count is not None and not isinstance(dimension.domain, LogRange)
+            encoded[dimension.name] = dimension.index_of(value) if by_place else value
     return encoded
 
 
@@ -274,6 +276,8 @@ def make_searcher(
             raise UsageError(f"search '{search}' takes one metric; take nsga2 or tpe for several")
     if search == "grid":
         _check_grid(space)
+    if search == "cmaes":
+        _check_cmaes(space)
     points: Points | None = None
     if search == "grid":
         points = GridPoints(space)
@@ -300,11 +304,26 @@ def _check_grid(space: Space) -> None:
         )
 
 
-def make_sampler(search: str, seed: int, trials: int | None) -> Any:
-    """Return Optuna's sampler of a name."""
-    import optuna
+def _check_cmaes(space: Space) -> None:
+    """Refuse what Optuna would search at random without a word."""
+    ranges = [d for d in space.dimensions if not d.when and not isinstance(d.domain, Choice) and d.count != 1]
+    if len(ranges) < 2:
+        raise ParameterError(
+            "space: search 'cmaes' needs at least two ranges of numbers that vary under no condition, found "
+            f"{shorten(d.name for d in ranges)}; take tpe"
+        )
 
+
+def make_sampler(search: str, seed: int, trials: int | None) -> Any:
+    """Return Optuna's sampler of a name.
+
+    Raises:
+        UsageError: it needs a package that is not installed.
+    """
+    optuna = load_optuna()
     samplers = optuna.samplers
+    if search == "gp" and importlib.util.find_spec("torch") is None:
+        raise UsageError("search 'gp' needs torch, which is not installed: pip install 'flowlearner[gp]'")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         if search == "tpe":
@@ -314,9 +333,15 @@ def make_sampler(search: str, seed: int, trials: int | None) -> Any:
             return samplers.CmaEsSampler(seed=seed)
         if search == "nsga2":
             return samplers.NSGAIISampler(seed=seed, population_size=_count_population(trials))
-    if importlib.util.find_spec("torch") is None:
-        raise UsageError("search 'gp' needs torch, which is not installed: pip install 'flowlearner[gp]'")
-    return samplers.GPSampler(seed=seed)
+        return samplers.GPSampler(seed=seed)
+
+
+def load_optuna() -> Any:
+    """Return the package optuna, which says nothing by itself."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return optuna
 
 
 def _count_startup(trials: int | None) -> int:
@@ -324,7 +349,8 @@ def _count_startup(trials: int | None) -> int:
 
 
 def _count_population(trials: int | None) -> int:
-    return 50 if trials is None else max(4, min(50, trials // 4))
+    # About ten generations: with fewer there is little to inherit.
+    return 10 if trials is None else max(4, min(50, trials // 10))
 
 
 def make_pruner(stop: str) -> Any:
@@ -333,8 +359,7 @@ def make_pruner(stop: str) -> Any:
     "asha" is asynchronous successive halving (Li et al., 2020): of each three trials that reach a rung, one
     goes on to the next, three times as far.
     """
-    import optuna
-
+    optuna = load_optuna()
     if stop == "asha":
         return optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3)
     return optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=1)
