@@ -269,10 +269,12 @@ def test_nsga2_searches_for_several_metrics() -> None:
     def compute(point: Point) -> list[float]:
         return [point["x"], point["y"] ** 2]
 
-    searcher = make("nsga2", BOWL, trials=100, objective=TWO)
-    points = run(searcher, compute, 100)
-    early, late = ([p["x"] - p["y"] ** 2 for p in some] for some in (points[:25], points[-25:]))
-    assert statistics.fmean(late) > statistics.fmean(early) + 2
+    def find_gain(seed: int) -> float:
+        points = run(make("nsga2", BOWL, seed=seed, trials=200, objective=TWO), compute, 200)
+        early, late = ([p["x"] - p["y"] ** 2 for p in some] for some in (points[:50], points[-50:]))
+        return statistics.fmean(late) - statistics.fmean(early)
+
+    assert statistics.median(map(find_gain, range(5))) > 2
 
 
 def test_a_curve_is_no_matter_where_several_metrics_count() -> None:
