@@ -412,8 +412,7 @@ def print_sweeps(console: Console, sweeps: Sequence[Sweep], is_cut: bool) -> Non
 
 
 def _brief_trials(sweep: Sweep) -> str:
-    counts = sweep.record.counts
-    ended = sum(n for name, n in counts.items() if Status(name).is_final)
+    ended = sum(n for name, n in sweep.counts.items() if Status(name).is_final)
     total = sweep.record.spec.get("trials")
     return f"{ended:,}/{total:,}" if total is not None else f"{ended:,}"
 

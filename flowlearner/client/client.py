@@ -127,6 +127,10 @@ class Client:
         """Return the trials of a sweep by their numbers."""
         return self.catalog.list_trials(sweep_id)
 
+    def find_best_trial(self, sweep: SweepRecord) -> TrialRecord | None:
+        """Return the best completed trial of a sweep for one metric; None while there is none."""
+        return self.catalog.find_best_trial(sweep)
+
     def count_saved(self, sweep_id: str) -> dict[str, tuple[int, int]]:
         """Return by operator how many calls took the result of another trial, and of an earlier run."""
         return self.catalog.count_saved(sweep_id)

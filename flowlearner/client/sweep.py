@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
@@ -10,6 +13,7 @@ from flowlearner.client.run import Run, error_json, time_json, to_plain
 from flowlearner.errors import NotFoundError, UsageError, shorten, suggest
 from flowlearner.lease import is_dead
 from flowlearner.records import Status, SweepRecord, TrialRecord, describe_crash
+from flowlearner.sweep.search import load_optuna
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,6 +29,8 @@ class SweepReader(Protocol):
     def get_sweep_record(self, sweep_id: str) -> SweepRecord: ...
 
     def list_trial_records(self, sweep_id: str) -> list[TrialRecord]: ...
+
+    def find_best_trial(self, sweep: SweepRecord) -> TrialRecord | None: ...
 
     def count_saved(self, sweep_id: str) -> dict[str, tuple[int, int]]: ...
 
@@ -60,9 +66,13 @@ class Sweep:
     @property
     def counts(self) -> Mapping[str, int]:
         """Trials by status."""
-        counts: dict[str, int] = {}
-        for trial in self.trial_records:
-            counts[trial.status.value] = counts.get(trial.status.value, 0) + 1
+        counts = dict(self.record.counts)
+        if self.status is Status.CRASHED:
+            # What nobody drives any more has crashed with the driver.
+            for status in (Status.PENDING.value, Status.RUNNING.value):
+                open_ = counts.pop(status, 0)
+                if open_:
+                    counts[Status.CRASHED.value] = counts.get(Status.CRASHED.value, 0) + open_
         return counts
 
     @property
@@ -90,28 +100,40 @@ class Sweep:
         """Return a table with one row a trial, in the order of their numbers.
 
         Its columns are number, run_id, status, a column for each parameter that varies and for each metric
-        that is searched for, started_at, finished_at and duration_s.
+        that is searched for, started_at, finished_at and duration_s. A name that two of them have is given as
+        `param.NAME` and `metric.NAME`. A metric is NaN where a trial has none; of a trial that has not
+        completed it is the last value that was reported. It is also what parallel coordinates (its parameters
+        and metrics) and slices (one parameter against one metric) are drawn from.
         """
         import pandas as pd
 
-        names = list(self.record.spec.get("space", {}))
-        rows = [
+        trials = self.trial_records
+        fixed = ("number", "run_id", "status", "started_at", "finished_at", "duration_s")
+        names, metrics = list(self.record.spec.get("space", {})), self.record.metrics
+        taken = Counter([*fixed, *names, *metrics])
+        times = {
+            name: pd.to_datetime(pd.Series([getattr(t, name) for t in trials], dtype=object), utc=True)
+            for name in ("started_at", "finished_at")
+        }
+        return pd.DataFrame(
             {
-                "number": t.number,
-                "run_id": t.run_id,
-                "status": t.status.value,
-                **{name: t.point.get(name) for name in names},
-                **dict(zip(self.record.metrics, t.values, strict=True)),
-                "started_at": t.started_at,
-                "finished_at": t.finished_at,
-                "duration_s": None
-                if t.started_at is None or t.finished_at is None
-                else (t.finished_at - t.started_at).total_seconds(),
+                "number": pd.Series([t.number for t in trials], dtype="int64"),
+                "run_id": pd.Series([t.run_id for t in trials], dtype="str"),
+                "status": pd.Series([t.status.value for t in trials], dtype="str"),
+                **{
+                    f"param.{name}" if taken[name] > 1 else name: [t.point.get(name) for t in trials]
+                    for name in names
+                },
+                **{
+                    f"metric.{name}" if taken[name] > 1 else name: pd.Series(
+                        [t.values[i] for t in trials], dtype="float64"
+                    )
+                    for i, name in enumerate(metrics)
+                },
+                **times,
+                "duration_s": (times["finished_at"] - times["started_at"]).dt.total_seconds(),
             }
-            for t in self.trial_records
-        ]
-        columns = ["number", "run_id", "status", *names, *self.record.metrics]
-        return pd.DataFrame(rows, columns=[*columns, "started_at", "finished_at", "duration_s"])
+        )
 
     @property
     def best(self) -> Run:
@@ -130,8 +152,12 @@ class Sweep:
 
     def find_best(self) -> TrialRecord | None:
         """Return the best completed trial, None while there is none or where several metrics count."""
+        if len(self.record.metrics) > 1:
+            return None
+        if self._trials is None:
+            return self._reader.find_best_trial(self.record)
         completed = self._list_completed()
-        if len(self.record.metrics) > 1 or not completed:
+        if not completed:
             return None
         sign = 1 if self.record.modes[0] == "max" else -1
         return max(completed, key=lambda t: (sign * (t.values[0] or 0.0), -t.number))
@@ -145,70 +171,89 @@ class Sweep:
         """Return the trials of the Pareto front."""
         signs = [1 if mode == "max" else -1 for mode in self.record.modes]
         scored = [
-            (t, [s * (v or 0.0) for s, v in zip(signs, t.values, strict=True)])
+            ([s * float(v or 0) for s, v in zip(signs, t.values, strict=True)], t)
             for t in self._list_completed()
         ]
-        return [t for t, mine in scored if not any(_dominates(other, mine) for _, other in scored)]
+        front: list[tuple[list[float], TrialRecord]] = []
+        # From the best in the first metric on, a trial is only beaten by those before it.
+        for mine, trial in sorted(scored, key=lambda pair: pair[0], reverse=True):
+            if not any(_dominates(other, mine) for other, _ in front):
+                front.append((mine, trial))
+        return sorted((t for _, t in front), key=lambda t: t.number)
 
     def _list_completed(self) -> list[TrialRecord]:
         return [t for t in self.trial_records if t.status is Status.COMPLETED and None not in t.values]
 
+    def _find_metric(self, metric: str | None) -> int:
+        """Return the place of a metric that is searched for; None is the first."""
+        names = self.record.metrics
+        if metric is not None and metric not in names:
+            raise UsageError(
+                f"sweep {self.id} does not search for '{metric}'; see {shorten(names)}.{suggest(metric, names)}"
+            )
+        return 0 if metric is None else names.index(metric)
+
     def importance(self, metric: str | None = None) -> dict[str, float]:
         """Return how much each parameter that varies explains of a metric, as shares of 1, largest first.
 
-        By fANOVA (Hutter, Hoos and Leyton-Brown, 2014) on the completed trials; parameters under a condition
-        are left out.
+        By fANOVA (Hutter, Hoos and Leyton-Brown, 2014) on the completed trials with a finite value. What did
+        not vary among them explains nothing; parameters under a condition are left out.
 
         Raises:
             UsageError: the sweep does not search for the metric, or too few trials have completed.
         """
-        import optuna
-
-        names = self.record.metrics
-        name = metric or names[0]
-        if name not in names:
-            raise UsageError(
-                f"sweep {self.id} does not search for '{name}'; see {shorten(names)}.{suggest(name, names)}"
-            )
-        completed = self._list_completed()
+        index = self._find_metric(metric)
+        completed = [t for t in self._list_completed() if math.isfinite(t.values[index] or 0.0)]
         if len(completed) < MIN_FOR_IMPORTANCE:
             raise UsageError(
-                f"sweep {self.id}: importance needs {MIN_FOR_IMPORTANCE} completed trials, found {len(completed)}"
+                f"sweep {self.id}: importance needs {MIN_FOR_IMPORTANCE} completed trials, "
+                f"found {len(completed)}"
             )
-        index = names.index(name)
+        columns = {}
+        for name, domain in self.record.spec.get("space", {}).items():
+            column = [t.point[name] for t in completed if name in t.point]
+            if " when " not in domain and len(column) == len(completed):
+                columns[name] = _make_axis(column, domain)
+        if len({t.values[index] for t in completed}) == 1:
+            return dict.fromkeys(columns, 0.0)
+        optuna = load_optuna()
         study = optuna.create_study()
-        values = {n: [t.point[n] for t in completed if n in t.point] for n in self.record.spec["space"]}
-        distributions = {n: _make_distribution(v) for n, v in values.items() if len(v) == len(completed)}
-        for trial in completed:
-            study.add_trial(
-                optuna.trial.create_trial(
-                    params={n: _as_category(trial.point[n]) for n in distributions},
-                    distributions=distributions,
-                    value=trial.values[index],
-                )
+        study.add_trials(
+            optuna.trial.create_trial(
+                params={name: values[i] for name, (_, values) in columns.items()},
+                distributions={name: distribution for name, (distribution, _) in columns.items()},
+                value=trial.values[index],
             )
+            for i, trial in enumerate(completed)
+        )
         evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
-        return {
-            n: float(v)
-            for n, v in optuna.importance.get_param_importances(study, evaluator=evaluator).items()
-        }
+        found = optuna.importance.get_param_importances(study, evaluator=evaluator)
+        return {name: float(share) for name, share in found.items()}
 
-    def history(self) -> pd.DataFrame:
+    def history(self, metric: str | None = None) -> pd.DataFrame:
         """Return completed trials in the order in which they ended, with the best value up to then.
 
         Columns: number, finished_at, value, best.
+
+        Args:
+            metric: where several are searched for; None is the first.
+
+        Raises:
+            UsageError: the sweep does not search for the metric.
         """
         import pandas as pd
 
+        index = self._find_metric(metric)
         ended = sorted(self._list_completed(), key=lambda t: (t.finished_at is None, t.finished_at, t.number))
-        values = pd.Series([t.values[0] for t in ended], dtype=float)
-        best = values.cummax() if self.record.modes[0] == "max" else values.cummin()
+        values = pd.Series([t.values[index] for t in ended], dtype="float64")
         return pd.DataFrame(
             {
-                "number": [t.number for t in ended],
-                "finished_at": [t.finished_at for t in ended],
+                "number": pd.Series([t.number for t in ended], dtype="int64"),
+                "finished_at": pd.to_datetime(
+                    pd.Series([t.finished_at for t in ended], dtype=object), utc=True
+                ),
                 "value": values,
-                "best": best,
+                "best": values.cummax() if self.record.modes[index] == "max" else values.cummin(),
             }
         )
 
@@ -268,17 +313,16 @@ def _dominates(a: list[float], b: list[float]) -> bool:
     return all(x >= y for x, y in zip(a, b, strict=True)) and a != b
 
 
-def _make_distribution(values: list[Any]) -> Any:
-    """Return the distribution that holds all values that were tried."""
+def _make_axis(values: list[Any], domain: str) -> tuple[Any, list[Any]]:
+    """Return the distribution that holds all values that were tried, and the values as it takes them."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-    if all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values):
-        return FloatDistribution(float(min(values)), float(max(values)))
-    return CategoricalDistribution(list(dict.fromkeys(_as_category(v) for v in values)))
-
-
-def _as_category(value: Any) -> Any:
-    return value if value is None or isinstance(value, (bool, int, float, str)) else repr(value)
+    if not domain.startswith("{"):
+        numbers = [float(v) for v in values]
+        return FloatDistribution(min(numbers), max(numbers), log=domain.startswith("log(")), numbers
+    # As text, for true and 1 are one category else.
+    texts = [json.dumps(v, sort_keys=True) for v in values]
+    return CategoricalDistribution(list(dict.fromkeys(texts))), texts
 
 
 def _trial_json(trial: TrialRecord, single: bool) -> dict[str, Any]:
