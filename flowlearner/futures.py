@@ -13,7 +13,7 @@ from typing import Any, Protocol, get_origin
 
 from flowlearner.errors import UsageError, shorten, suggest
 from flowlearner.graph import Binding, Literal, NodeRef, ParamRef
-from flowlearner.spec import TypeSpec, make_spec
+from flowlearner.spec import TypeSpec, is_namedtuple, make_spec
 
 ANY = make_spec(Any)
 NO_VALUE = "there is no value while the workflow compiles"
@@ -232,8 +232,10 @@ def _count_targets(frame: FrameType, otherwise: int = 1, unpackings: tuple[str, 
 def _has_parts(base: Any) -> bool:
     """Tell whether values of a type are made of parts that a NamedTuple could hold as outputs."""
     cls = get_origin(base) or base
-    return isinstance(cls, type) and (
-        issubclass(cls, (tuple, dict)) or is_dataclass(cls) or hasattr(cls, "model_fields")
+    return (
+        isinstance(cls, type)
+        and not is_namedtuple(cls)
+        and (issubclass(cls, (tuple, dict)) or is_dataclass(cls) or hasattr(cls, "model_fields"))
     )
 
 

@@ -223,7 +223,7 @@ def make_interface(fn: Callable[..., Any], what: str, localns: Mapping[str, Any]
             problems += wrong
             continue
         spec = make_spec(hints[name])
-        if p.default is None and not spec.optional and spec.kind is None and spec.base is not Any:
+        if p.default is None and not spec.optional and spec.kind != "seed" and not spec.is_any:
             spec = replace(spec, optional=True)
         default = MISSING if p.default is p.empty else p.default
         param = Param(name, spec, default, docs.get(name, ""), p.kind is p.KEYWORD_ONLY)

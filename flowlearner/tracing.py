@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, is_dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args, get_origin
 
 from flowlearner.bodies import find_hidden_tests
 from flowlearner.errors import Problem, shorten, suggest
@@ -295,8 +295,9 @@ class Tracer:
         positional = [p for p in interface.params if not p.keyword_only]
         given: dict[str, Any] = {p.name: v for p, v in zip(positional, args, strict=False)}
         if len(args) > len(positional):
+            noun = "argument" if len(positional) == 1 else "arguments"
             report(
-                f"takes {len(positional)} positional arguments ({shorten(p.name for p in positional)}) "
+                f"takes {len(positional)} positional {noun} ({shorten(p.name for p in positional)}) "
                 f"but gets {len(args)}. Remove the surplus, or give arguments by name.",
                 "surplus-argument",
             )
@@ -369,10 +370,11 @@ class Tracer:
         if param.takes_operator and not isinstance(value, Operator):
             cure = "Give the operator itself, without calling it."
             return report(f" expects an operator but gets {_describe(value)}. {cure}")
-        if isinstance(value, Operator) and not param.takes_operator and not spec.is_any:
-            return report(
-                f" expects {spec} but gets the operator '{value.name}' itself. Call it: {value.name}(...)."
-            )
+        what_it_is = "operator" if isinstance(value, Operator) else "workflow"
+        is_callable = isinstance(value, Operator) or hasattr(value, "__flowlearner_workflow__")
+        if is_callable and not param.takes_operator and not spec.is_any:
+            name = value.name
+            return report(f" expects {spec} but gets the {what_it_is} '{name}' itself. Call it: {name}(...).")
         if spec.is_table and isinstance(value, (str, os.PathLike)):
             return Literal(os.fspath(value))
         if value is None and spec.kind == "seed":
@@ -408,6 +410,11 @@ class Tracer:
             make = next(c for c in (list, dict, set, frozenset, tuple) if isinstance(value, c))
             fits = takes_container(param.type, make)
             specs = list_item_specs(base, make, count)
+        items_wanted = get_args(base) if make is tuple and get_origin(base) is tuple else ()
+        if fits and items_wanted and items_wanted[-1] is not Ellipsis and len(items_wanted) != count:
+            return report(
+                f" expects {param.type} of {len(items_wanted)} items but gets {count}. Give as many."
+            )
         if not fits or make in (set, frozenset):
             cure = (
                 "A set cannot hold futures: use a list."

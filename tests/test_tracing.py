@@ -379,6 +379,21 @@ def test_the_operator_itself_in_place_of_its_result_says_to_call_it() -> None:
 
     assert "gets the operator 'count' itself. Call it: count(...)." in messages_of(forgets)
 
+    @workflow
+    def outer(n: int) -> int:
+        return count(forgets)  # type: ignore[arg-type]
+
+    assert "gets the workflow 'forgets' itself. Call it: forgets(...)." in messages_of(outer)
+
+
+def test_a_tuple_of_futures_has_as_many_items_as_declared() -> None:
+    @workflow
+    def longer(n: int) -> tuple[int, str]:
+        return count(n), "a", 3  # type: ignore[return-value]
+
+    (problem,) = problems_of(longer)
+    assert "expects tuple[int, str] of 2 items but gets 3" in problem.message
+
 
 def test_neither_all_outputs_nor_a_list_is_a_model() -> None:
     @workflow
