@@ -103,7 +103,7 @@ def test_what_is_no_operator_is_refused() -> None:
 
 
 def test_an_input_that_no_run_could_take_names_its_parameter() -> None:
-    with pytest.raises(AssertionError, match="parameter 'rows': expected a pandas.DataFrame"):
+    with pytest.raises(AssertionError, match=r"parameter 'rows': expected a pandas\.DataFrame"):
         check_operator(operators.split.split_random, rows="flights.csv")
 
 
