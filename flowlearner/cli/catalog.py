@@ -27,6 +27,7 @@ from flowlearner.errors import CatalogError
 
 SHORT_VERSION = 12
 LONGEST_NAME = 32
+WIDE = 100
 
 Name = Annotated[str, typer.Argument(metavar="NAME", show_default=False)]
 WithSource = Annotated[bool, typer.Option("--source", help="Also the source of the newest version.")]
@@ -155,6 +156,10 @@ def list_operators(limit: Limit = 50, json: AsJson = False) -> None:
         "Mean time": lambda o: show_duration(o.mean_duration_s),
         "About": lambda o: _first_line(o.doc),
     }
+    console = get_out()
+    if console.is_terminal and console.width < WIDE:
+        # What an operator does says more than how many versions of it there are.
+        del columns["Versions"], columns["Success"]
     _print_list(
         found, limit, json, columns, ["Versions", "Ran", "Cached", "Success", "Mean time"], "operator"
     )

@@ -127,7 +127,7 @@ def read_parameters(call: Call, assignments: Sequence[str]) -> dict[str, Any]:
     texts: list[tuple[str, str | None, str]] = []
     for assignment in assignments:
         name, equals, value = assignment.partition("=")
-        if not equals:
+        if not equals or not name.strip():
             raise UsageError(f"-p {assignment}: expected NAME=VALUE, for example -p max_depth=4")
         texts.append((name.strip(), value, f"-p {name.strip()}"))
     texts += [(name, value, f"--{name}") for name, value in call.given]

@@ -114,6 +114,7 @@ CASES: dict[str, tuple[list[str], int, list[str]]] = {
         ["expected a value in 0..100, found 101.0"],
     ),
     "an assignment without a value": (["tips.py:tips", "-p", "rows"], 2, ["NAME=VALUE"]),
+    "an assignment without a name": (["tips.py:tips", "-p", "=3"], 2, ["NAME=VALUE"]),
     "an unknown node to refresh": (
         ["tips.py:tips", "-p", "rows=tips.csv", "--refresh", "claen"],
         2,
