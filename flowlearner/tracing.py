@@ -208,9 +208,11 @@ class Tracer:
         self, workflow: Inlinable, values: Mapping[str, Any], node: str | None
     ) -> dict[str, Binding]:
         for test in find_hidden_tests(workflow.fn):
-            value = values[test.name]
+            location = f"{workflow.fn.__code__.co_filename}:{test.line}"
+            called = Future(self, Literal(None), ANY, f"'{test.name}'")
+            value = values.get(test.name, called)
             if isinstance(value, Future):
-                value.note_misuse(test.action, f"{workflow.fn.__code__.co_filename}:{test.line}")
+                value.note_misuse(test.action, location)
         try:
             returned = workflow.fn(**values)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a body may raise anything; it is one more problem

@@ -125,6 +125,29 @@ def test_a_parameter_compared_with_none_is_a_mistake() -> None:
     assert "parameter 'm' is asked for its type" in second.message
 
 
+def test_what_an_operator_gave_compared_with_none_is_a_mistake() -> None:
+    @operator
+    def find(n: int) -> int | None:
+        return n
+
+    @operator
+    def note(n: int) -> None: ...
+
+    @workflow
+    def branches(n: int) -> int:
+        found = find(n)
+        nothing = note(n)  # type: ignore[func-returns-value]
+        plain = None
+        plain = count(n)
+        if nothing is None and plain is not None:
+            count(n)
+        return 1 if found is None else 2
+
+    (problem,) = problems_of(branches)
+    assert problem.location == f"{__file__}:{branches.fn.__code__.co_firstlineno + 8}"
+    assert "'found' is compared with 'is', but it is a future" in problem.message
+
+
 def test_a_static_parameter_and_a_plain_value_may_be_compared_with_none() -> None:
     from flowlearner import Static
 
