@@ -22,6 +22,17 @@ from flowlearner.config import Settings, get_settings
 from flowlearner.engine.endpoint import ask
 from flowlearner.engine.server import _is_free, ensure_server, get_server, stop_server
 from flowlearner.errors import ServerError, StorageError
+from flowlearner.lease import get_boot_id
+
+STATE = {
+    "pid": os.getpid(),
+    "host": socket.gethostname(),
+    "boot_id": get_boot_id(),
+    "port": 4200,
+    "home": "/nowhere",
+    "spawned_at": 0.0,
+    "pid_started": None,
+}
 
 STARTER = """
 from flowlearner.config import get_settings
@@ -242,9 +253,30 @@ def test_a_server_that_dies_at_its_start_is_an_error_with_the_end_of_its_log(own
     assert get_server(get_settings()).state == "stopped"
 
 
-def test_a_state_file_that_cannot_be_read_means_that_no_server_runs(own_home: Path) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        '{"pid": 1',
+        "[]",
+        "7",
+        '{"pid": 1}',
+        json.dumps({**STATE, "pid": "1"}),
+        json.dumps({**STATE, "pid": None}),
+        json.dumps({**STATE, "pid": 10**30}),
+        json.dumps({**STATE, "pid": True}),
+        json.dumps({**STATE, "port": "4200"}),
+        json.dumps({**STATE, "home": 3}),
+        json.dumps({**STATE, "host": None}),
+        json.dumps({**STATE, "spawned_at": "now"}),
+        json.dumps({**STATE, "spawned_at": float("inf")}),
+        json.dumps({**STATE, "pid_started": "then"}),
+        json.dumps({**STATE, "surplus": 1}),
+    ],
+)
+def test_a_state_file_that_makes_no_sense_means_that_no_server_runs(text: str, own_home: Path) -> None:
     (own_home / "prefect").mkdir()
-    (own_home / "prefect" / "server.json").write_text('{"pid": 1')
+    (own_home / "prefect" / "server.json").write_text(text)
     assert get_server(get_settings()).state == "stopped"
     assert stop_server(get_settings()) is False
 
