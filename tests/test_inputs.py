@@ -199,6 +199,23 @@ def test_a_download_above_the_limit_is_stored_since_it_has_no_other_place(
     assert sizes.run(path=f"artifact:{first.params['path']['hash']}").outputs.result == 100
 
 
+def test_a_file_of_another_suffix_is_another_input(tmp_path: Path) -> None:
+    @operator
+    def read(file: File) -> str:
+        return Path(file).suffix
+
+    @workflow(executor="local")
+    def flow(file: File) -> str:
+        return read(file)
+
+    names = ["rows.csv", "copy.csv", "rows.tsv"]
+    for name in names:
+        (tmp_path / name).write_text("a,b\n1,2\n")
+    runs = [flow.run(file=tmp_path / name) for name in names]
+    assert [run.outputs.result for run in runs] == [".csv", ".csv", ".tsv"]
+    assert [run.nodes[0].cached for run in runs] == [False, True, False]
+
+
 def test_a_file_named_in_the_workflow_is_keyed_by_its_content(tmp_path: Path) -> None:
     path = write(tmp_path, "a.csv")
     name = str(path)
