@@ -176,7 +176,8 @@ def show_operator(name: Name, source: WithSource = False, json: AsJson = False) 
     summary = found.summary
     success = "" if summary.success_rate is None else f", {summary.success_rate:.0%} of them completed"
     facts = [
-        ("Ran", f"{summary.executed_count:,} times{success}; cached {summary.cached_count:,} times"),
+        ("Ran", f"{count_of(summary.executed_count, 'time')}{success}"),
+        ("Cached", count_of(summary.cached_count, "time")),
         ("Mean time", show_duration(summary.mean_duration_s)),
         ("Workflows", ", ".join(clean_line(w) for w in found.workflows)),
     ]

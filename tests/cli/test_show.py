@@ -6,10 +6,14 @@ import io
 from collections.abc import Callable
 from typing import Any
 
+import pandas as pd
+import pyarrow as pa
 import pytest
 from rich.console import Console
 
 from flowlearner import Client
+from flowlearner.artifacts.preview import describe_table
+from flowlearner.cli.artifacts import print_preview
 from flowlearner.cli.show import print_result, print_run, print_runs
 from tests.cli.conftest import Cli
 
@@ -38,6 +42,21 @@ def test_a_list_fits_a_terminal_and_cuts_no_id_and_no_status(run_tips: Run, widt
     assert lines[-1].startswith(run["id"][:8])
     assert "COMPLETED" in lines[-1]
     assert "just now" in lines[-1]
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_the_preview_of_a_table_folds_no_name(width: int) -> None:
+    names = [f"a_column_with_a_long_name_{i}" for i in range(8)]
+    rows = pd.DataFrame({name: [1.5, 2.5] for name in names} | {"word": ["x", "y"]})
+    console = make_terminal(width)
+    print_preview(console, describe_table(pa.Table.from_pandas(rows)))
+    lines = read(console)
+    assert max(map(len, lines)) <= width
+    for name in names:
+        assert any(line.startswith(name[:20]) for line in lines)
+    assert not any(line.strip() == "e" for line in lines)
+    left_out = {40: 8, 80: 7, 200: 3}[width]
+    assert f"First rows, without the last {left_out} columns" in lines
 
 
 def test_a_list_in_a_pipe_cuts_nothing_and_has_no_rule(cli: Cli, run_tips: Run) -> None:
