@@ -375,7 +375,7 @@ class Tracer:
             )
         if holds_future(value):
             return self._bind_collection(value, param, place, report)
-        if param.takes_operator and not isinstance(value, Operator):
+        if param.takes_operator and not isinstance(value, Operator | None):
             cure = "Give the operator itself, without calling it."
             return report(f" expects an operator but gets {describe(value)}. {cure}")
         step = "operator" if isinstance(value, Operator) else "workflow" if is_workflow(value) else ""
