@@ -88,6 +88,15 @@ def test_the_failure_of_an_operator_shows_its_own_lines(cli: Cli, run_tips: Run,
     assert text.count("IndexError") == 1
 
 
+def test_a_structure_is_shown_with_its_beginning(cli: Cli, project: Any) -> None:
+    (project / "structured.py").write_text(
+        "from flowlearner import operator, workflow\n"
+        "@operator\ndef work(a: int) -> dict[str, int]:\n    return {'a': a, 'b': 2}\n"
+        "@workflow\ndef flow(a: int = 1) -> dict[str, int]:\n    return work(a)\n"
+    )
+    assert "result  dict {'a': 1, 'b': 2}" in cli("run", "structured.py:flow", "--executor", "local").out
+
+
 def test_markup_in_what_users_name_is_text(cli: Cli, run_tips: Run) -> None:
     run = run_tips("--experiment", "[bold red]x[/]", "--tag", "[link=http://x]a=b", "--note", "[/]")
     console = make_terminal(100)
