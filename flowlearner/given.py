@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import is_dataclass, replace
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from flowlearner.errors import shorten
@@ -122,12 +122,20 @@ _FUTURE_TEXT = re.compile(r"<future (.*?): ")
 
 def find_hidden_future(value: Any) -> str | None:
     """Return the name of a future in a text, an object or a table that was made of it, or None."""
+    if isinstance(value, Future):
+        return value._label
     if isinstance(value, str):
         found = _FUTURE_TEXT.search(value)
         return found[1] if found else None
     parts: Iterable[Any] = ()
-    if is_dataclass(value) or hasattr(type(value), "model_fields"):
+    if isinstance(value, dict):
+        parts = value.values()
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        parts = value
+    elif is_dataclass(value) and not isinstance(value, type):
+        parts = (getattr(value, f.name, None) for f in fields(value))
+    elif hasattr(type(value), "model_fields"):
         parts = vars(value).values()
     elif qualified_name(type(value)) == "pandas.DataFrame":
         parts = (v for column, kind in value.dtypes.items() if kind == object for v in value[column])  # noqa: E721
-    return next((p._label for p in parts if isinstance(p, Future)), None)
+    return next((name for part in parts if (name := find_hidden_future(part))), None)

@@ -387,7 +387,7 @@ class Tracer:
         if value is None and spec.kind == "seed":
             return RunSeed()
         if inside := find_hidden_future(value):
-            made = f"{with_article(describe(value))} that is made of {inside}, a future"
+            made = f"{describe(value)}, made of the future {inside}"
             cure = "Make it in an operator, which receives the values."
             return report(f" gets {made}: {NO_VALUE}. {cure}", "future-as-value")
         if spec.kind == "model" and isinstance(value, str) and not value.startswith("artifact:"):

@@ -179,12 +179,12 @@ def test_a_text_made_of_a_future_is_no_text() -> None:
         return [describe(f"{n!r}"), describe(str([count(n)]))]
 
     first, second = problems_of(texts)
-    assert "made of parameter 'n', a future" in first.message
-    assert "made of 'count', a future" in second.message
+    assert "made of the future parameter 'n'" in first.message
+    assert "made of the future 'count'" in second.message
 
 
 def test_an_object_or_a_table_made_of_a_future_is_no_value() -> None:
-    @dataclass
+    @dataclass(slots=True)
     class Setting:
         depth: int
 
@@ -193,17 +193,27 @@ def test_an_object_or_a_table_made_of_a_future_is_no_value() -> None:
         return setting.depth
 
     @operator
+    def use_all(settings: list[Setting]) -> int:
+        return len(settings)
+
+    @operator
     def measure(rows: pd.DataFrame) -> int:
         return len(rows)
 
     @workflow
     def wraps(n: int) -> list[int]:
-        return [use(Setting(count(n))), measure(pd.DataFrame({"auc": [1, count(n)]}))]
+        return [
+            use(Setting(count(n))),
+            measure(pd.DataFrame({"auc": [1, count(n)]})),
+            use_all([Setting(3), Setting(count(n))]),
+            use(Setting(3)),
+            measure(pd.DataFrame({"auc": [1, "a"]})),
+        ]
 
-    first, second = problems_of(wraps)
-    assert "gets test_an_object" not in first.message
-    assert "made of 'count', a future" in first.message
-    assert "made of 'count_2', a future" in second.message
+    first, second, third = problems_of(wraps)
+    assert "gets a list of 2, made of the future 'count_3'" in third.message
+    assert "made of the future 'count'" in first.message
+    assert "made of the future 'count_2'" in second.message
 
 
 def test_copies_of_a_future_are_the_future() -> None:
