@@ -20,7 +20,7 @@ _SUFFIX = re.compile(r"(\.[A-Za-z0-9]{1,12})?\.[A-Za-z0-9]{1,12}$")
 
 
 class FileCodec(Codec):
-    """A file, by the hash of its bytes and its suffix. The consumer gets the path of a copy that it must not change."""
+    """A file, by the hash of its bytes and its suffix. The consumer gets a copy that it must not change."""
 
     name = "file/1"
 
