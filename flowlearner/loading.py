@@ -21,6 +21,7 @@ PACKAGE = Path(__file__).resolve().parent
 # Where `operators`, `examples` and `ui` of this distribution lie, beside `flowlearner` itself.
 STOCK_ROOT = PACKAGE.parent
 STOCK = ("operators", "examples", "ui")
+FRAMES_SHOWN = 10
 EXPECTED = "expected FILE.py:WORKFLOW or package.module:WORKFLOW"
 
 
@@ -276,16 +277,39 @@ class _explained:  # noqa: N801 - a context manager, read as a verb
             cure = "\nPut what is a script under `if __name__ == '__main__':`."
         else:
             reason = f"{type(error).__name__}: {_describe(error)}"
-            cure = self._find_cure(error)
+            cure = _find_cure(error)
         frames = "".join(f"\n  {line}" for line in iter_user_lines(error))
         raise UsageError(f"{self._place} does not import: {reason}{frames}{cure}") from error
 
-    def _find_cure(self, error: BaseException) -> str:
-        if isinstance(error, ImportError) and error.name == self._module:
-            return f"\nThe file is named like the package '{self._module}' and hides it. Rename the file."
-        if isinstance(error, ModuleNotFoundError) and error.name:
-            return f"\nInstall '{error.name.partition('.')[0]}' in this environment, or correct the name."
+
+def _find_cure(error: BaseException) -> str:
+    if isinstance(error, AttributeError) and isinstance(error.obj, ModuleType):
+        name = error.obj.__name__
+    else:
+        name = (error.name if isinstance(error, ImportError) else None) or ""
+    package = name.partition(".")[0]
+    if package and (file := _find_hiding_file(package)):
+        place = _show_path(file)
+        return f"\nThe file {place} is named like the package '{package}' and hides it. Rename the file."
+    if not isinstance(error, ModuleNotFoundError) or not package:
         return ""
+    if name != package and importlib.machinery.PathFinder.find_spec(package) is not None:
+        return f"\nThe package '{package}' has no such module; correct the name."
+    return f"\nInstall '{package}' in this environment, or correct the name."
+
+
+def _find_hiding_file(name: str) -> Path | None:
+    """Return the user's file that is imported in place of another module of its name."""
+    found = importlib.machinery.PathFinder.find_spec(name)
+    if found is None or found.origin is None or not _is_users(found.origin):
+        return None
+    file = Path(found.origin)
+    folder = file.parent.parent if file.name == "__init__.py" else file.parent
+    others = [p for p in sys.path if Path(p).resolve() != folder.resolve()]
+    is_other = (
+        name in sys.stdlib_module_names or importlib.machinery.PathFinder.find_spec(name, others) is not None
+    )
+    return file if is_other else None
 
 
 def _describe(error: BaseException) -> str:
@@ -299,11 +323,16 @@ def _describe(error: BaseException) -> str:
 
 def iter_user_lines(error: BaseException) -> Iterator[str]:
     """Yield where an error passed through the user's own code, in the order of the calls."""
-    for frame in traceback.extract_tb(error.__traceback__):
-        if _is_users(frame.filename):
-            yield f"{_show_path(Path(frame.filename))}, line {frame.lineno}, in {frame.name}"
-            if frame.line:
-                yield f"  {frame.line}"
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if _is_users(f.filename)]
+    for position, frame in enumerate(frames):
+        # A recursion without end has a thousand.
+        if FRAMES_SHOWN <= position < len(frames) - FRAMES_SHOWN:
+            if position == FRAMES_SHOWN:
+                yield f"… {len(frames) - 2 * FRAMES_SHOWN} more calls"
+            continue
+        yield f"{_show_path(Path(frame.filename))}, line {frame.lineno}, in {frame.name}"
+        if frame.line:
+            yield f"  {frame.line}"
     if isinstance(error, SyntaxError) and error.filename:
         yield f"{_show_path(Path(error.filename))}, line {error.lineno}"
         if error.text:

@@ -192,6 +192,37 @@ def test_a_missing_package_says_what_to_install() -> None:
     assert "Install 'no_such_package_anywhere' in this environment, or correct the name." in message
 
 
+def test_a_missing_module_of_a_package_of_ones_own_is_not_to_be_installed() -> None:
+    write("parts_of_mine/__init__.py", "")
+    write("flows_of_mine.py", "import parts_of_mine.wheels\n" + ONE)
+    message = fail("flows_of_mine.py:doubled", UsageError)
+    assert message.endswith("The package 'parts_of_mine' has no such module; correct the name.")
+
+
+def test_files_that_import_each_other_are_not_to_be_renamed() -> None:
+    write("here_of_mine.py", "import there_of_mine\nx = 1\n")
+    write("there_of_mine.py", "from here_of_mine import x\n")
+    message = fail("here_of_mine.py:doubled", UsageError)
+    assert "cannot import name 'x'" in message
+    assert "Rename" not in message
+
+
+def test_a_file_beside_that_hides_a_module_is_told_to_be_renamed() -> None:
+    write("colorsys.py", "")
+    write("flows_of_mine.py", "import colorsys\ncolorsys.rgb_to_hsv\n" + ONE)
+    sys.modules.pop("colorsys", None)
+    message = fail("flows_of_mine.py:doubled", UsageError)
+    sys.modules.pop("colorsys", None)
+    assert "colorsys.py is named like the package 'colorsys' and hides it. Rename the file." in message
+
+
+def test_an_endless_recursion_shows_few_of_its_calls() -> None:
+    write("flows_of_mine.py", "def f():\n    f()\n\nf()\n")
+    lines = fail("flows_of_mine.py:doubled", UsageError).splitlines()
+    assert any("more calls" in line for line in lines)
+    assert len(lines) < 50
+
+
 def test_a_syntax_error_points_at_the_place() -> None:
     write("flows_of_mine.py", "def f():\n    return (1 +\n")
     message = fail("flows_of_mine.py:doubled", UsageError)
