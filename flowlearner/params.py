@@ -16,6 +16,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from flowlearner.definition import Definition
 from flowlearner.errors import ParameterError, shorten, suggest
+from flowlearner.graph import Graph
 from flowlearner.interface import MISSING, Param, conform_operator
 from flowlearner.secrecy import HIDDEN, holds_secret
 from flowlearner.spec import TABLE_TYPES, Mismatch, conform, qualified_name, type_text
@@ -75,6 +76,22 @@ def bind_params(definition: Definition, given: Mapping[str, Any], seed: int) -> 
         raise ParameterError(f"workflow '{definition.name}': " + "; ".join(problems))
     secrets = frozenset(n for n, p in params.items() if holds_secret(p.type))
     return BoundParams(static, values, secrets)
+
+
+def check_limits(graph: Graph, values: Mapping[str, Any]) -> None:
+    """Check what nested workflows ask of the parameters that are handed on to them.
+
+    Raises:
+        ParameterError: listing every value outside of a range or choice.
+    """
+    problems: list[str] = []
+    for limit in graph.limits:
+        try:
+            conform_given(Param(limit.param, limit.type), values[limit.param])
+        except Mismatch as error:
+            problems.append(f"{error}; '{limit.where}', which receives it, takes no other")
+    if problems:
+        raise ParameterError(f"workflow '{graph.workflow}': " + "; ".join(problems))
 
 
 def _conform_default(param: Param) -> Any:

@@ -36,7 +36,7 @@ from flowlearner.given import (
     name_values,
     refine,
 )
-from flowlearner.graph import Binding, Collection, Literal, Node, NodeRef, ParamRef, RunSeed
+from flowlearner.graph import Binding, Collection, Limit, Literal, Node, NodeRef, ParamRef, RunSeed
 from flowlearner.interface import MISSING, Interface, Param, conform_operator
 from flowlearner.operation import Operator, active_tracer, split_map
 from flowlearner.places import find_library, find_location, find_raised, location_of
@@ -82,6 +82,7 @@ class Tracer:
     workflow: Inlinable
     nodes: list[Node] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    limits: list[Limit] = field(default_factory=list)
     # Each name so far, with the highest number behind it.
     _names: dict[str, int] = field(default_factory=dict)
     _mistakes: set[tuple[str, str, str | None]] = field(default_factory=set)
@@ -191,6 +192,8 @@ class Tracer:
                 value = given[param.name]
                 binding = self._bind(value, param, place)
                 spec = refine(param.type, value)
+                if isinstance(binding, ParamRef) and param.type.bounds is not None:
+                    self.limits.append(Limit(binding.name, param.type, label[1:-1]))
                 cls = UnknownFuture if isinstance(value, UnknownFuture) else Future
                 values[param.name] = cls(self, binding, spec, label)
             else:
