@@ -399,7 +399,7 @@ def _find_workflow(module: ModuleType, name: str | None, place: str) -> Definiti
     listed = f" It has {shorten(workflows)}." if workflows else " It has none."
     if value is None:
         raise NotFoundError(f"{place} has no workflow '{name}'.{listed}{suggest(name, workflows)}")
-    kind = "an operator" if getattr(value, "__flowlearner_operator__", False) else f"a {type(value).__name__}"
+    kind = "an operator" if getattr(value, "__flowlearner_operator__", False) else f"of type {type(value).__name__}"
     cure = " Call it in a function decorated with @workflow." if kind == "an operator" else ""
     if callable(value) and not cure:
         cure = " Decorate it with @workflow."

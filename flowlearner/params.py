@@ -147,13 +147,18 @@ def parse_param(param: Param, text: str) -> Any:
     try:
         return _parse(base, text)
     except (ValueError, SyntaxError, KeyError) as error:
-        hint = f" ({error})" if isinstance(error, json.JSONDecodeError) else ""
-        wanted = f"one of {spec.bounds}" if isinstance(spec.bounds, Choice) else spec
+        hint = f" ({JSON_EXPECTED})" if isinstance(error, json.JSONDecodeError) else ""
+        wanted: object = spec
+        if isinstance(spec.bounds, Choice):
+            wanted = f"one of {spec.bounds}"
+        elif isinstance(base, type) and issubclass(base, Enum):
+            wanted = f"one of {shorten(base.__members__)}"
         if holds_secret(spec):
             text, hint = HIDDEN, ""
         raise ParameterError(f"parameter '{param.name}': expected {wanted}, found '{text}'{hint}") from None
 
 
+JSON_EXPECTED = 'lists and dicts are given in JSON, such as ["a", "b"] or {"a": 1}'
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 

@@ -118,7 +118,7 @@ def test_a_workflow_that_a_file_only_imports_can_be_named() -> None:
         ("./:flow", ["is a folder", "Python files in it: numbers_of_mine.py"]),
         ("numbers_of_mine.py:doubld", ["no workflow 'doubld'", "It has doubled.", "Did you mean 'doubled'?"]),
         ("numbers_of_mine.py:double", ["'double' is an operator, not a workflow", "@workflow"]),
-        ("numbers_of_mine.py:HERE", ["'HERE' is a str, not a workflow"]),
+        ("numbers_of_mine.py:HERE", ["'HERE' is of type str, not a workflow"]),
         ("plain_of_mine.py", ["has no workflow; decorate a function with @workflow"]),
     ],
 )

@@ -214,7 +214,7 @@ def test_text_becomes_a_value_of_the_declared_type(hint: Any, text: str, value: 
         (float, "fast", "expected float, found 'fast'"),
         (bool, "maybe", "expected bool, found 'maybe'"),
         (date, "31.1.2013", "expected date"),
-        (Colour, "BLUE", "expected Colour, found 'BLUE'"),
+        (Colour, "BLUE", "expected one of RED, found 'BLUE'"),
         (list[int], "1, 2", "expected list[int], found '1, 2'"),
         (Literal["a"], "b", "expected Literal['a'], found 'b'"),
         (Annotated[int, Choice([1, 2])], "x", "expected one of {1,2}, found 'x'"),

@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 from rich import box
@@ -239,6 +240,8 @@ def describe_parameter(param: Param, options: set[str]) -> tuple[Text, Text, Tex
     kind = clean_line(param.type)
     if param.type.bounds is not None:
         kind += f" {clean_line(param.type.bounds)}"
+    elif isinstance(param.type.base, type) and issubclass(param.type.base, Enum):
+        kind += f": {shorten(param.type.base.__members__)}"
     if param.required:
         default = Text("required", style="bold red")
     elif param.type.kind == "seed" and param.default in (MISSING, None):
