@@ -62,6 +62,7 @@ class Future:
         return f"<future {self._label}: {self._type}>"
 
     def __hash__(self) -> int:
+        self.note_misuse("used as a key or put into a set instead of a list")
         return id(self)
 
     def note_misuse(self, action: str, location: str | None = None) -> Future:

@@ -134,6 +134,8 @@ def find_hidden_future(value: Any) -> str | None:
         parts = value
     elif is_dataclass(value) and not isinstance(value, type):
         parts = (getattr(value, f.name, None) for f in fields(value))
+    elif hasattr(type(value), "get_params"):
+        parts = value.get_params(deep=False).values()  # an estimator's
     elif hasattr(type(value), "model_fields"):
         parts = vars(value).values()
     elif qualified_name(type(value)) == "pandas.DataFrame":

@@ -243,7 +243,7 @@ class Tracer:
             )
             return
         cascade = " (it may follow from the problems above)" if self.problems else ""
-        raised = f"{type(error).__name__}: {error_text(error)}{cascade}"
+        raised = f"{type(error).__name__}: {error_text(error).rstrip('.')}{cascade}"
         self.problem(
             f"its body raised {raised}. A workflow's body only composes operators; work on values belongs "
             "into an operator.",
@@ -425,12 +425,10 @@ class Tracer:
             return report(
                 f" expects {param.type} of {len(items_wanted)} items but gets {count}. Give as many."
             )
-        if not fits or make in (set, frozenset):
-            cure = (
-                "A set cannot hold futures: use a list."
-                if make in (set, frozenset)
-                else f"Give {with_article(param.type)}."
-            )
+        if make in (set, frozenset):
+            return Literal(None)  # listed when the futures were put into it
+        if not fits:
+            cure = f"Give {with_article(param.type)}."
             return report(f" expects {param.type} but gets a {make.__name__} of futures. {cure}")
         keys = tuple(value) if make is dict else ()
         items = value.values() if make is dict else value

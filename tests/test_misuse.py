@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -10,8 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeClassifier
 
-from flowlearner import CompileError, Metric, UsageError, operator, workflow
+from flowlearner import CompileError, Metric, Model, UsageError, operator, workflow
 from flowlearner.graph import Collection, Literal, NodeRef
 from tests.compiling import Parts, count, describe, evaluate, messages_of, problems_of, split, total, train
 
@@ -57,6 +61,12 @@ def maybe_count(n: int | None) -> int:
         lambda f: np.mean(f),
         lambda f: pd.read_csv(f),
         lambda f: pd.concat([f, f]),
+        lambda f: os.path.join("a", f),
+        lambda f: os.path.exists(f),
+        lambda f: {1: count}.get(f),
+        lambda f: {1: count}[f](3),
+        lambda f: {f: 1},
+        lambda f: {f, 3},
         lambda f: open(f),  # noqa: SIM115 - what is tested
         lambda f: pickle.dumps(f),
         lambda f: sorted([f, 2]),
@@ -214,6 +224,21 @@ def test_an_object_or_a_table_made_of_a_future_is_no_value() -> None:
     assert "gets a list of 2, made of the future 'count_3'" in third.message
     assert "made of the future 'count'" in first.message
     assert "made of the future 'count_2'" in second.message
+
+
+def test_an_estimator_made_of_a_future_is_no_value() -> None:
+    @operator
+    def fit(model: Model, rows: pd.DataFrame) -> Model:
+        return model
+
+    @workflow
+    def builds(rows: pd.DataFrame, depth: int) -> list[Any]:
+        model = DecisionTreeClassifier(max_depth=depth)
+        return [fit(model, rows), fit(make_pipeline(StandardScaler(), model), rows)]
+
+    first, second = problems_of(builds)
+    assert "DecisionTreeClassifier, made of the future parameter 'depth'" in first.message
+    assert "Pipeline, made of the future parameter 'depth'" in second.message
 
 
 def test_copies_of_a_future_are_the_future() -> None:

@@ -369,7 +369,7 @@ def test_lists_dicts_tuples_and_named_tuples_of_futures_are_checked_item_by_item
     assert "input 'values['a']' expects float but gets str" in text
     assert "input 'values[1]' expects str but gets int" in text
     assert "gets a dict of futures. Give a list[float]." in text
-    assert "A set cannot hold futures: use a list." in text
+    assert "'count_4' is used as a key or put into a set instead of a list, but it is a future" in text
 
 
 def test_the_operator_itself_in_place_of_its_result_says_to_call_it() -> None:
