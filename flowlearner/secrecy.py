@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
+import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Union, get_args, get_origin
 
+from flowlearner.errors import InputError
 from flowlearner.spec import Mismatch, TypeSpec, conform, is_namedtuple, list_item_specs, make_spec
 
 HIDDEN = "***"
@@ -107,3 +109,43 @@ def _replace_fields(value: Any, fields: Mapping[str, Any]) -> Any:
     for name, item in fields.items():
         object.__setattr__(clone, name, item)
     return clone
+
+
+class WatchedWrite:
+    """Writes a value, and stops where the bytes have the text of a secret.
+
+    Args:
+        write: writes the value to a file.
+        texts: the secrets.
+    """
+
+    def __init__(self, write: Callable[[Any], None], texts: Sequence[str]) -> None:
+        self._write = write
+        encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
+        self._pattern = re.compile(b"|".join(map(re.escape, encoded)))
+        self._overlap = max(map(len, encoded)) - 1
+
+    def __call__(self, sink: Any) -> None:
+        self._write(_WatchedSink(sink, self._pattern, self._overlap))
+
+
+class _WatchedSink:
+    """A file that looks at what is written to it."""
+
+    def __init__(self, sink: Any, pattern: re.Pattern[bytes], overlap: int) -> None:
+        self._sink = sink
+        self._pattern = pattern
+        self._overlap = overlap
+        # A secret may begin in one piece and end in the next.
+        self._rest = b""
+
+    def write(self, data: Any) -> Any:
+        view = memoryview(data).cast("B")
+        seam = self._rest + bytes(view[: self._overlap])
+        if self._pattern.search(seam) or self._pattern.search(view):
+            raise InputError("it holds the text of a Secret, which would be stored. Return it without")
+        self._rest = (self._rest + bytes(view[-self._overlap :]))[-self._overlap :]
+        return self._sink.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sink, name)
