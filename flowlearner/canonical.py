@@ -278,8 +278,13 @@ def _write_container(value: Any, out: Writer) -> bool:
             for part in pair:
                 out.put_value(part, place)
     elif cls is defaultdict:
+        factory = value.default_factory
+        if factory is not None and getattr(factory, "__module__", "") != "builtins":
+            raise UnstableValueError(
+                f"{out.where}: what a defaultdict calls for a new key has no stable encoding"
+            )
         out.put("defaultdict")
-        out.put_value(getattr(value.default_factory, "__qualname__", None))
+        out.put_value(getattr(factory, "__qualname__", None))
         out.put_unordered("dict", _iter_dict(value))
     elif cls is slice:
         out.put("slice")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import copy
 import dataclasses
 import datetime as dt
@@ -384,3 +385,9 @@ def test_the_code_of_a_users_class_is_a_part_of_its_objects(wrap: Any, tmp_path:
             digests.append(digest(wrap(module.Point(1))))
     assert digests[0] == digests[1]
     assert digests[0] != digests[2]
+
+
+def test_what_a_defaultdict_calls_is_named_only_where_it_is_pythons_own() -> None:
+    assert digest(collections.defaultdict(list)) != digest(collections.defaultdict(int))
+    with pytest.raises(UnstableValueError, match="what a defaultdict calls for a new key"):
+        digest(collections.defaultdict(lambda: 1))

@@ -92,14 +92,17 @@ def list_parts(value: Any) -> list[tuple[str, Any]] | None:
     if cls is types.MethodType:
         return [("self", value.__self__), ("function", value.__func__)]
     parts = sorted(_read_state(value).items())
+    rules = ("__reduce_ex__", "__reduce__")
+    has_rules = any(getattr(cls, rule) is not getattr(object, rule) for rule in rules)
+    copied = _reduce(value) if has_rules else None
     content = next((base for base in _BASES if isinstance(value, base)), None)
     if content is not None:
-        return [*parts, ("content", content(value))]
-    rules = ("__reduce_ex__", "__reduce__")
-    if all(getattr(cls, rule) is getattr(object, rule) for rule in rules):
+        # What it is made with beside its content, such as the function that a defaultdict calls.
+        made = [("made with", copied[1])] if copied and copied[0] is cls else []
+        return [*parts, *made, ("content", content(value))]
+    if not has_rules:
         is_listed = dataclasses.is_dataclass(value) or parts or cls.__base__ is object
         return parts if is_listed and _is_copyable(value) else None
-    copied = _reduce(value)
     # A function as the first part finds or makes the object by its name.
     if copied is None or not (isinstance(copied[0], type) or copied[0] is copyreg.__newobj__):  # type: ignore[attr-defined]
         return None
