@@ -255,8 +255,8 @@ def run_submission(
         record, workflow, operators = describe_run(submission, run_id, flow_run_id, api_url)
         snapshot = take_snapshot(
             submission.definition.fn.__module__, submission.settings.snapshot_limit_bytes
-        )
-        stored = store.put(snapshot.encode())
+        ).encode()
+        stored = store.put(snapshot)
         record = replace(record, code=replace(record.code, snapshot=stored.hash))
         context = RunContext(
             run_id=run_id,
@@ -276,6 +276,8 @@ def run_submission(
         failure: ErrorInfo | None = None
         try:
             submission.listener.run_started(run_id, submission.graph)
+            # It may have gone as garbage until the run began, which holds the collection of garbage up.
+            store.put(snapshot)
             # To read large inputs takes a while, in which people look for the run.
             failure = read_inputs(submission, resolver, context, values)
             if failure is None:
