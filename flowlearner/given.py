@@ -120,8 +120,13 @@ def holds_future(value: Any) -> bool:
 _FUTURE_TEXT = re.compile(r"<future (.*?): ")
 
 
-def find_hidden_future(value: Any) -> str | None:
-    """Return the name of a future in a text, an object or a table that was made of it, or None."""
+def find_hidden_future(value: Any, depth: int = 10) -> str | None:
+    """Return the name of a future in a text, an object or a table that was made of it, or None.
+
+    Args:
+        value: what is given.
+        depth: how many objects inside of each other are looked into.
+    """
     if isinstance(value, Future):
         return value._label
     if isinstance(value, str):
@@ -134,10 +139,9 @@ def find_hidden_future(value: Any) -> str | None:
         parts = value
     elif is_dataclass(value) and not isinstance(value, type):
         parts = (getattr(value, f.name, None) for f in fields(value))
-    elif hasattr(type(value), "get_params"):
-        parts = value.get_params(deep=False).values()  # an estimator's
-    elif hasattr(type(value), "model_fields"):
-        parts = vars(value).values()
+    elif hasattr(type(value), "get_params") or hasattr(type(value), "model_fields"):
+        parts = getattr(value, "__dict__", {}).values()  # an estimator, or a model of pydantic
     elif qualified_name(type(value)) == "pandas.DataFrame":
         parts = (v for column, kind in value.dtypes.items() if kind == object for v in value[column])  # noqa: E721
-    return next((name for part in parts if (name := find_hidden_future(part))), None)
+    inner = (find_hidden_future(part, depth - 1) for part in parts) if depth else ()
+    return next((name for name in inner if name), None)

@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from flowlearner import CompileError, Metric, Model, UsageError, operator, workflow
+from flowlearner.given import find_hidden_future
 from flowlearner.graph import Collection, Literal, NodeRef
 from tests.compiling import Parts, count, describe, evaluate, messages_of, problems_of, split, total, train
 
@@ -239,6 +240,15 @@ def test_an_estimator_made_of_a_future_is_no_value() -> None:
     first, second = problems_of(builds)
     assert "DecisionTreeClassifier, made of the future parameter 'depth'" in first.message
     assert "Pipeline, made of the future parameter 'depth'" in second.message
+
+
+def test_an_estimator_that_holds_itself_is_a_value() -> None:
+    class Own:
+        def get_params(self, deep: int) -> None: ...
+
+    own = Own()
+    own.self = own  # type: ignore[attr-defined]
+    assert find_hidden_future([own]) is None
 
 
 def test_copies_of_a_future_are_the_future() -> None:
