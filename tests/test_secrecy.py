@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from pydantic import BaseModel
 
 from flowlearner import DefinitionError, ParameterError, RunFailed, Secret, Static, operator, workflow
+from flowlearner.cli.parameters import describe_parameter
 from flowlearner.engine.binding import bind_literal
 from flowlearner.errors import InputError
 from flowlearner.interface import Param
@@ -239,3 +241,16 @@ def measured(token: Secret) -> pd.DataFrame:
 
 def test_a_large_output_without_the_secret_is_stored() -> None:
     assert measured.run(token=TEXT).outputs.result["length"].sum() == 100_000 * len(TEXT)
+
+
+@workflow(executor="local")
+def defaulted(token: Secret = TEXT, login: Login = Login("me", TEXT), tokens: list[Secret] = [TEXT]) -> int:  # noqa: B006, B008
+    return fail_with([token])
+
+
+def test_a_default_that_is_secret_is_shown_nowhere() -> None:
+    assert TEXT not in json.dumps(defaulted.interface.to_json())
+    assert TEXT not in json.dumps(defaulted.compile().to_json())
+    assert TEXT not in str([describe_parameter(p, set()) for p in defaulted.interface.params])
+    # What Prefect stores of a deployment.
+    assert TEXT not in str(defaulted.flow.parameters)

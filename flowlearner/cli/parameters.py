@@ -22,6 +22,7 @@ from flowlearner.interface import MISSING, Param, default_text
 from flowlearner.loading import load_workflow
 from flowlearner.operation import Operator
 from flowlearner.params import parse_param
+from flowlearner.secrecy import conceal
 
 META = "flowlearner.call"
 _NUMBER = re.compile(r"-\.?\d")
@@ -252,7 +253,7 @@ def describe_parameter(param: Param, options: set[str]) -> tuple[Text, Text, Tex
 
 
 def _show_default(param: Param) -> str:
-    value = default_text(param.default)
+    value = default_text(conceal(param.default, param.type))
     text = clean_line(value)
     if param.type.kind == "file" or param.type.is_table:
         # The end of a path tells more than its beginning.

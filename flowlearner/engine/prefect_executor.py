@@ -51,6 +51,7 @@ from flowlearner.errors import ParameterError, ServerError
 from flowlearner.interface import MISSING, Param
 from flowlearner.params import conform_given, parse_param
 from flowlearner.records import ErrorInfo, LogLine, Status
+from flowlearner.secrecy import conceal
 from flowlearner.spec import Mismatch
 
 CANCEL_POLL_S = 2.0
@@ -350,7 +351,7 @@ def make_signature(definition: Definition) -> inspect.Signature:
     for p in definition.interface.params:
         default: Any = inspect.Parameter.empty
         if not p.required:
-            default = None if p.default is MISSING else _as_parameter(p.default)
+            default = None if p.default is MISSING else _show_default(p)
         follows_default = bool(params) and params[-1].default is not inspect.Parameter.empty
         if p.keyword_only or (p.required and follows_default):
             kind = inspect.Parameter.KEYWORD_ONLY
@@ -376,7 +377,7 @@ def _from_prefect(definition: Definition, parameters: Mapping[str, Any]) -> dict
         param = definition.interface.by_name.get(name)
         is_json = value is None or isinstance(value, (bool, int, float, str, list, dict))
         if param is not None and is_json:
-            if param.default is not MISSING and value == _as_parameter(param.default):
+            if param.default is not MISSING and value == _show_default(param):
                 continue
             try:
                 conform_given(param, value)
@@ -386,6 +387,10 @@ def _from_prefect(definition: Definition, parameters: Mapping[str, Any]) -> dict
                     value = parse_param(param, value if isinstance(value, str) else json.dumps(value))
         given[name] = value
     return given
+
+
+def _show_default(param: Param) -> Any:
+    return _as_parameter(conceal(param.default, param.type))
 
 
 def _as_parameter(value: Any) -> Any:
