@@ -11,7 +11,7 @@ from functools import cache
 from types import FrameType
 from typing import Any, Protocol, get_origin
 
-from flowlearner.errors import UsageError, shorten, suggest
+from flowlearner.errors import UsageError, find_nearest, shorten, suggest
 from flowlearner.graph import Binding, Literal, NodeRef, ParamRef
 from flowlearner.spec import TypeSpec, is_namedtuple, make_spec
 
@@ -257,10 +257,10 @@ class Outputs:
         values = _values(self)
         if isinstance(key, slice) or (isinstance(key, int) and -len(values) <= key < len(values)):
             return values[key]
-        nearest = suggest(str(key), self._fields)
-        example = f"Write .{self._fields[0]} behind the call, for example."
         shown = repr(key) if isinstance(key, (str, int)) else "..."
-        return self._report(f"has no output [{shown}]; it gives {shorten(self._fields)}.{nearest} {example}")
+        meant = find_nearest(str(key), self._fields) or self._fields[0]
+        gives = f"it gives {shorten(self._fields)}"
+        return self._report(f"has no output [{shown}]; {gives}. Read one by its name, such as .{meant}.")
 
     def __iter__(self) -> Iterator[Any]:
         values: tuple[Future, ...] = _values(self)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, get_args, get_origin
 
 from flowlearner.bodies import find_hidden_tests
-from flowlearner.errors import Problem, shorten, suggest
+from flowlearner.errors import Problem, find_nearest, shorten, suggest
 from flowlearner.futures import (
     ANY,
     FOREIGN,
@@ -317,6 +317,9 @@ class Tracer:
             if name not in interface.by_name:
                 cure = suggest(name, known) or " Remove it."
                 report(f"has no parameter '{name}'; it takes {shorten(known)}.{cure}", "unknown-argument")
+                meant = find_nearest(name, known)
+                if meant is not None and meant not in kwargs:
+                    given.setdefault(meant, value)
             elif name in given:
                 report(f"gets '{name}' by position and by name. Give it once.", "surplus-argument")
             else:

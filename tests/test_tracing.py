@@ -200,6 +200,16 @@ def test_a_mistake_in_a_loop_is_listed_once() -> None:
     assert [p.kind for p in problems_of(loop)] == ["type", "unknown-argument"]
 
 
+def test_a_misspelt_argument_is_not_missing_too_and_its_value_is_checked() -> None:
+    @workflow
+    def misspelt(rows: pd.DataFrame) -> Metric:
+        return evaluate(train(rows, labl=3, max_depth=3), rows, "late")  # type: ignore[call-arg]
+
+    first, second = problems_of(misspelt)
+    assert (first.kind, second.kind) == ("unknown-argument", "value")
+    assert "input 'label': expected str, found int 3" in second.message
+
+
 # Types between nodes
 
 
