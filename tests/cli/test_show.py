@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
@@ -11,10 +12,13 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
-from flowlearner import Client
+from flowlearner import Client, operator, workflow
 from flowlearner.artifacts.preview import describe_table
 from flowlearner.cli.artifacts import print_preview
+from flowlearner.cli.display import RunDisplay
 from flowlearner.cli.show import print_result, print_run, print_runs
+from flowlearner.engine.base import NodeEvent
+from flowlearner.records import ErrorInfo, Status
 from tests.cli.conftest import Cli
 
 Run = Callable[..., dict[str, Any]]
@@ -95,6 +99,33 @@ def test_a_structure_is_shown_with_its_beginning(cli: Cli, project: Any) -> None
         "@workflow\ndef flow(a: int = 1) -> dict[str, int]:\n    return work(a)\n"
     )
     assert "result  dict {'a': 1, 'b': 2}" in cli("run", "structured.py:flow", "--executor", "local").out
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_a_long_message_of_a_node_leaves_room_for_its_name_and_time(width: int) -> None:
+    @operator
+    def a_step_with_a_rather_long_name(a: int) -> int:
+        return a
+
+    @workflow
+    def flow(a: int) -> int:
+        return a_step_with_a_rather_long_name(a)
+
+    graph = flow.compile()
+    display = RunDisplay(live=False)
+    display.run_started("1f3a", graph)
+    began = datetime(2026, 1, 1, tzinfo=UTC)
+    error = ErrorInfo("ValueError", "no good " * 30, "")
+    name = graph.nodes[0].name
+    display.node_changed(
+        NodeEvent("1f3a", name, name, Status.FAILED, started_at=began, finished_at=began, error=error)
+    )
+    console = make_terminal(width)
+    console.print(display)
+    line = next(line for line in read(console) if "a_step_with" in line)
+    assert "✗" in line
+    assert "0 ms" in line
+    assert len(line) <= width
 
 
 def test_markup_in_what_users_name_is_text(cli: Cli, run_tips: Run) -> None:
