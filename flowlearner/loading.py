@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import CodeType, ModuleType, TracebackType
 
 from flowlearner.definition import Definition
 from flowlearner.errors import FlowLearnerError, NotFoundError, UsageError, shorten, suggest
@@ -42,7 +42,7 @@ class Target:
     workflow: str | None
 
 
-_loaded: dict[str, tuple[int, int]] = {}
+_loaded: dict[str, tuple[int, ...]] = {}
 _roots: list[str] = []
 
 
@@ -124,7 +124,8 @@ def _has_relative_import(path: Path) -> bool:
 
 def _import_file(target: Target, path: Path) -> ModuleType:
     stat = path.stat()
-    state = (stat.st_mtime_ns, stat.st_size)
+    # A forged mtime, or one of a coarse clock, still changes the ctime.
+    state = (stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino)
     known = sys.modules.get(target.module)
     if known is not None and _file_of(known) == str(path) and _loaded.get(str(path), state) == state:
         _put_first(target.root)
@@ -149,7 +150,7 @@ def _import_file(target: Target, path: Path) -> ModuleType:
 
 def _execute(path: Path, name: str) -> ModuleType:
     importlib.invalidate_caches()
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(name, path, loader=_SourceLoader(name, str(path)))
     assert spec is not None, "a .py file has a loader"
     assert spec.loader is not None, "a .py file has a loader"
     module = importlib.util.module_from_spec(spec)
@@ -157,6 +158,15 @@ def _execute(path: Path, name: str) -> ModuleType:
     with _explained(_show_path(path), name):
         spec.loader.exec_module(module)
     return module
+
+
+class _SourceLoader(importlib.machinery.SourceFileLoader):
+    """Compiles the file itself: Python tells its compiled copy by size and second, which an edit may keep."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        path = self.get_filename(fullname)
+        code: CodeType = self.source_to_code(self.get_data(path), path)
+        return code
 
 
 def _import_module(target: Target) -> ModuleType:
@@ -399,7 +409,11 @@ def _find_workflow(module: ModuleType, name: str | None, place: str) -> Definiti
     listed = f" It has {shorten(workflows)}." if workflows else " It has none."
     if value is None:
         raise NotFoundError(f"{place} has no workflow '{name}'.{listed}{suggest(name, workflows)}")
-    kind = "an operator" if getattr(value, "__flowlearner_operator__", False) else f"of type {type(value).__name__}"
+    kind = (
+        "an operator"
+        if getattr(value, "__flowlearner_operator__", False)
+        else f"of type {type(value).__name__}"
+    )
     cure = " Call it in a function decorated with @workflow." if kind == "an operator" else ""
     if callable(value) and not cure:
         cure = " Decorate it with @workflow."

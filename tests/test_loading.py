@@ -292,3 +292,30 @@ def test_the_stock_is_found_again_after_a_project_that_hides_it() -> None:
     write("plain/flows_of_mine.py", "from operators.split import split_random\n" + ONE)
     assert load_workflow("theirs/flows.py:tripled").name == "tripled"
     assert load_workflow("plain/flows_of_mine.py:doubled").name == "doubled"
+
+
+def test_an_edit_of_equal_size_and_time_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    text = """
+from flowlearner import operator, workflow
+
+@operator
+def add(x: int) -> int:
+    return x + {}
+
+@workflow
+def flow(x: int) -> int:
+    return add(x)
+"""
+    file = tmp_path / "same_tick.py"
+    results = []
+    for number in (1, 2):
+        file.write_text(text.format(number))
+        os.utime(file, ns=(0, 0))
+        results.append(load_workflow(str(file)).fn(0))
+    # As in the next process, which finds what this one has compiled.
+    sys.modules.pop("same_tick")
+    file.write_text(text.format(3))
+    os.utime(file, ns=(0, 0))
+    results.append(load_workflow(str(file)).fn(0))
+    assert results == [1, 2, 3]
