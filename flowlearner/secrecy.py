@@ -3,59 +3,28 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
-import functools
 import re
-import types
-import typing
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Union, get_args, get_origin
+from typing import Any, get_args
 
 from flowlearner.errors import InputError
-from flowlearner.spec import Mismatch, TypeSpec, conform, is_namedtuple, list_item_specs, make_spec
+from flowlearner.spec import (
+    TypeSpec,
+    fits,
+    holds_kind,
+    is_namedtuple,
+    is_union,
+    list_field_specs,
+    list_item_specs,
+    make_spec,
+)
 
 HIDDEN = "***"
 
 
 def holds_secret(spec: TypeSpec) -> bool:
     """Tell whether a declared type is a Secret, or has one in its containers, members or fields."""
-    if spec.kind == "secret":
-        return True
-    try:
-        return _search(spec.base)
-    except TypeError:
-        # Not hashable, as is an Annotated type with a list in it.
-        return _holds(spec, ())
-
-
-@functools.lru_cache(maxsize=4096)
-def _search(base: Any) -> bool:
-    return _holds(make_spec(base), ())
-
-
-def _holds(spec: TypeSpec, outer: tuple[Any, ...]) -> bool:
-    if spec.kind == "secret":
-        return True
-    if any(spec.base is base for base in outer):
-        return False
-    inner = [make_spec(a) for a in get_args(spec.base) if a is not Ellipsis]
-    return any(_holds(s, (*outer, spec.base)) for s in (*inner, *_field_specs(spec.base).values()))
-
-
-def _field_specs(cls: Any) -> Mapping[str, TypeSpec]:
-    """Return the declared types of the fields of a NamedTuple, dataclass or pydantic model; else nothing."""
-    has_fields = is_namedtuple(cls) or dataclasses.is_dataclass(cls) or hasattr(cls, "__pydantic_fields__")
-    return _read_field_specs(cls) if isinstance(cls, type) and has_fields else {}
-
-
-@functools.lru_cache(maxsize=1024)
-def _read_field_specs(cls: Any) -> Mapping[str, TypeSpec]:
-    try:
-        hints = typing.get_type_hints(cls, include_extras=True)
-    except NameError:
-        # Made in a function, whose names cannot be found; those that are no text are known.
-        hints = {n: h for n, h in getattr(cls, "__annotations__", {}).items() if not isinstance(h, str)}
-    return {name: make_spec(hint) for name, hint in hints.items()}
+    return holds_kind(spec, "secret")
 
 
 def conceal(value: Any, spec: TypeSpec, found: list[str] | None = None) -> Any:
@@ -72,8 +41,8 @@ def conceal(value: Any, spec: TypeSpec, found: list[str] | None = None) -> Any:
         texts.append(str(value))
         return HIDDEN
     base = spec.base
-    if get_origin(base) in (Union, types.UnionType):
-        fitting = [s for s in map(make_spec, get_args(base)) if _fits(value, s)]
+    if is_union(base):
+        fitting = [s for s in map(make_spec, get_args(base)) if fits(value, s)]
         chosen = next((s for s in fitting if holds_secret(s)), None)
         return value if chosen is None else conceal(value, chosen, texts)
     cls = type(value)
@@ -83,7 +52,7 @@ def conceal(value: Any, spec: TypeSpec, found: list[str] | None = None) -> Any:
             f"{HIDDEN}{i}" if conceal(k, key, texts) != k else k: conceal(v, item, texts)
             for i, (k, v) in enumerate(value.items())
         }
-    if fields := _field_specs(cls):
+    if fields := list_field_specs(cls):
         hidden = {n: conceal(getattr(value, n), s, texts) for n, s in fields.items() if hasattr(value, n)}
         return value._replace(**hidden) if is_namedtuple(cls) else _replace_fields(value, hidden)
     if isinstance(value, (list, tuple)):
@@ -93,14 +62,6 @@ def conceal(value: Any, spec: TypeSpec, found: list[str] | None = None) -> Any:
         item = make_spec(get_args(base)[0])
         return cls(conceal(v, item, texts) for v in value)
     return HIDDEN
-
-
-def _fits(value: Any, spec: TypeSpec) -> bool:
-    try:
-        conform(value, spec)
-    except Mismatch:
-        return False
-    return True
 
 
 def _replace_fields(value: Any, fields: Mapping[str, Any]) -> Any:

@@ -26,7 +26,7 @@ from flowlearner.catalog import Catalog
 from flowlearner.config import Settings
 from flowlearner.definition import Definition
 from flowlearner.engine.base import EXECUTORS, RunContext, RunListener, RunOptions, check_resources, utc_now
-from flowlearner.engine.binding import Binder, bind_literal, find_secrets, is_named
+from flowlearner.engine.binding import Binder, bind_given, bind_literal, find_secrets, is_named
 from flowlearner.engine.local import LocalLauncher
 from flowlearner.engine.logs import captured, hide_secrets
 from flowlearner.engine.node import check_artifact_columns, describe_error
@@ -157,8 +157,12 @@ def bind_values(
     recorded = describe_params(submission)
     for name, value in submission.bound.values.items():
         param = submission.definition.interface.by_name[name]
-        if name in submission.bound.secrets or (_is_plain(value) and not is_named(param, value)):
+        if name in submission.bound.secrets:
             values[name] = bind_literal(value, param)
+            continue
+        if _is_plain(value) and not is_named(param, value):
+            values[name], stored = bind_given(value, param, resolver)
+            artifacts += stored
             continue
         artifact = resolver.resolve(param, value)
         check_artifact_columns(artifact, param, store)
