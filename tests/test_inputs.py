@@ -163,10 +163,10 @@ def test_an_artifact_of_an_earlier_run_is_an_input_by_its_hash(tmp_path: Path) -
     assert counts.run(rows=f"artifact:{hash_[:12]}").nodes[0].cached
 
 
-def test_an_unknown_artifact_is_not_found_and_no_run_begins() -> None:
+def test_an_unknown_artifact_is_not_found_and_fails_the_run_that_began() -> None:
     with pytest.raises(NotFoundError, match="0123abcd"):
         totals.run(rows="artifact:0123abcd")
-    assert Client().list_runs() == []
+    assert [run.status for run in Client().list_runs()] == [Status.FAILED]
 
 
 def test_an_artifact_of_another_kind_is_refused(tmp_path: Path) -> None:
