@@ -267,6 +267,24 @@ def test_files_inside_of_values_are_keyed_by_their_content(
     assert [run.nodes[0].cached for run in runs] == [False, False, True]
 
 
+@operator
+def join_files(files: list[File]) -> str:
+    return _read_files(list(files))
+
+
+@workflow(executor="local")
+def joined(files: list[File]) -> str:
+    return join_files(files)
+
+
+def test_files_inside_of_a_list_are_no_garbage_while_their_run_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "rows.txt").write_text("one")
+    run = joined.run(files=[str(tmp_path / "rows.txt")])
+    assert Client().collect_garbage().artifacts == 0
+    Client().delete_runs([run.id])
+    assert Client().collect_garbage().artifacts > 1
+
+
 def test_a_set_of_files_is_never_cached_and_says_so(tmp_path: Path) -> None:
     (tmp_path / "rows.txt").write_text("one")
 

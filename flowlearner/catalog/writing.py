@@ -166,6 +166,10 @@ class Writing(Part):
         with self._write_to(run_id) as (connection, workflow):
             if artifacts:
                 self._write_artifacts(connection, artifacts, now)
+                outputs = {o.hash for n in nodes for o in n.outputs}
+                parts = dict.fromkeys(a.hash for a in artifacts if a.hash not in outputs)
+                if parts:
+                    self.database.insert(connection, USES, [_use(run_id, "", "part", h, h) for h in parts])
             if nodes:
                 insert = self.database.insert
                 insert(connection, NODES, [node_row(run_id, workflow, n) for n in nodes])
