@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from flowlearner.artifacts import ArtifactStore
+from flowlearner.artifacts import ArtifactStore, get_codec
 from flowlearner.canonical import digest_parts
 from flowlearner.catalog import Catalog
 from flowlearner.errors import ArtifactError
@@ -99,6 +99,8 @@ def find_hits(
                 if output.hash not in artifacts:
                     raise ArtifactError(f"artifact of output '{output.name}' is not in the catalog")
                 store.check(artifacts[output.hash])
+                # One of the user's that is not registered any more, or under another name, reads nothing.
+                get_codec(artifacts[output.hash].codec)
         except ArtifactError as error:
             lost[key] = f"artifact lost: {error}"
         else:

@@ -4,11 +4,12 @@ Every pre-image starts with its kind, and the whole with the format number. Ther
 no fallback: a value without a stable encoding is refused with its place. What Python holds equal but code can
 tell apart (1, 1.0 and True; 0.0 and -0.0; Decimal("1") and Decimal("1.0")) stays apart. The order of a dict
 or set does not count, nor do the bits of a NaN. A user's class counts by its name without the module, so that
-a moved file keeps its keys.
+a moved file keeps its keys, and by its code: what an object does with an equal state its methods say.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import math
@@ -16,6 +17,7 @@ import re
 import struct
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -32,6 +34,9 @@ FORMAT = 1
 # Below this, threads cost more than they give.
 THREADED_BYTES = 1 << 19
 Sink = Callable[[bytes], None]
+# Who hashes the code of a user's class, loaded when an object of one is met.
+_CLASS_CODE = ("flowlearner.fingerprint", "find_class_digest")
+_is_by_name: ContextVar[bool] = ContextVar("flowlearner_classes_by_name", default=False)
 Encoder = Callable[[Any], Any]
 
 _encoders: dict[str, Encoder] = {}
@@ -56,6 +61,16 @@ def register_encoder(type_name: str, encoder: Encoder) -> None:
         encoder: returns plain values that tell equal objects from different ones.
     """
     _encoders[type_name] = encoder
+
+
+@contextlib.contextmanager
+def classes_by_name() -> Iterator[None]:
+    """Let users' classes count by their names alone, where their code is followed otherwise."""
+    token = _is_by_name.set(True)
+    try:
+        yield
+    finally:
+        _is_by_name.reset(token)
 
 
 def digest(value: Any) -> str:
@@ -118,11 +133,15 @@ class Writer:
     """Writes the pre-image of one value: kinds, then parts that are preceded by their lengths.
 
     Attributes:
+        classes: receives those of objects that are met.
         where: the place of the value, for messages.
     """
 
-    def __init__(self, sink: Sink, where: str = "value", parents: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self, sink: Sink, classes: set[type], where: str = "value", parents: tuple[int, ...] = ()
+    ) -> None:
         self._sink = sink
+        self.classes = classes
         self.where = where
         self._parents = parents
 
@@ -142,7 +161,7 @@ class Writer:
         where = self.where + place
         if id(value) in self._parents:
             raise UnstableValueError(f"{where}: the value contains itself, so it has no stable encoding")
-        _write(value, Writer(self._sink, where, (*self._parents, id(value))))
+        _write(value, Writer(self._sink, self.classes, where, (*self._parents, id(value))))
 
     def put_fields(self, kind: str, cls: type, fields: Iterable[tuple[str, Any]]) -> None:
         """Write an object by its class and its fields, in their order."""
@@ -170,16 +189,22 @@ class Writer:
         def sink(data: bytes) -> None:
             hasher.update(data)
 
-        Writer(sink, self.where, self._parents).put_value(value, place)
+        Writer(sink, self.classes, self.where, self._parents).put_value(value, place)
         return _make("digest", hasher.digest())
 
 
 def _write_root(value: Any, sink: Sink) -> None:
     sink(b"flowlearner-value/%d\n" % FORMAT)
+    classes: set[type] = set()
     try:
-        Writer(sink).put_value(value)
+        Writer(sink, classes).put_value(value)
     except RecursionError:
         raise UnstableValueError("value: it is nested too deeply to be encoded") from None
+    if classes and not _is_by_name.get():
+        module, name = _CLASS_CODE
+        find_digest = getattr(importlib.import_module(module), name)
+        for text in sorted(filter(None, map(find_digest, classes))):
+            sink(_make("class-code", text))
 
 
 def _make(kind: str, *parts: bytes | str) -> bytes:
@@ -196,6 +221,8 @@ def _size(number: int) -> bytes:
 
 def _write(value: Any, out: Writer) -> None:
     cls = type(value)
+    if cls.__module__ != "builtins":
+        out.classes.add(cls)
     for base in cls.__mro__ if _encoders else ():
         encoder = _encoders.get(f"{base.__module__}.{base.__qualname__}")
         if encoder is not None:
@@ -251,8 +278,13 @@ def _write_container(value: Any, out: Writer) -> bool:
             for part in pair:
                 out.put_value(part, place)
     elif cls is defaultdict:
+        factory = value.default_factory
+        if factory is not None and getattr(factory, "__module__", "") != "builtins":
+            raise UnstableValueError(
+                f"{out.where}: what a defaultdict calls for a new key has no stable encoding"
+            )
         out.put("defaultdict")
-        out.put_value(getattr(value.default_factory, "__qualname__", None))
+        out.put_value(getattr(factory, "__qualname__", None))
         out.put_unordered("dict", _iter_dict(value))
     elif cls is slice:
         out.put("slice")

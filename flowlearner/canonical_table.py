@@ -22,7 +22,7 @@ _BLOCK = 1 << 18
 # What pandas makes of an Arrow type without further word; only other dtypes are part of the content.
 _PLAIN_DTYPES = {
     "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64",
-    "bool", "object", "str", "string", "category", "datetime64[ns]", "datetime64[us]", "datetime64[ms]",
+    "bool", "object", "str", "category", "datetime64[ns]", "datetime64[us]", "datetime64[ms]",
     "datetime64[s]", "timedelta64[ns]", "timedelta64[us]", "timedelta64[ms]", "timedelta64[s]",
 }  # fmt: skip
 
@@ -69,7 +69,8 @@ def frame_to_arrow(frame: Any) -> pa.Table:
     """Return a pandas DataFrame as an Arrow table.
 
     Raises:
-        InputError: a column's name repeats, or a column mixes types that no table stores.
+        InputError: a column's name repeats, names are of several types, or a column is of a type, or mixes
+            types, that no table stores.
     """
     columns = list(frame.columns)
     repeated = (
@@ -77,11 +78,34 @@ def frame_to_arrow(frame: Any) -> pa.Table:
     )
     if repeated:
         raise InputError(f"the table has more than one column named {', '.join(repeated)}; rename them")
+    kinds = sorted({type(c).__name__ for c in columns})
+    if len(kinds) > 1:
+        raise InputError(f"the table has column names of several types: {', '.join(kinds)}; rename them")
+    _check_dtypes(frame)
     try:
         return pa.Table.from_pandas(frame)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, ValueError) as error:
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, TypeError, ValueError) as error:
         reason = "; ".join(str(a) for a in error.args)
         raise InputError(f"the table cannot be stored: {reason}. Give each column one type.") from None
+
+
+def _check_dtypes(frame: Any) -> None:
+    """Refuse a column whose dtype pandas does not read back from its name, such as Arrow's struct.
+
+    Raises:
+        InputError: naming the column.
+    """
+    import pandas as pd
+
+    for name, dtype in frame.dtypes.items():
+        if isinstance(dtype, pd.ArrowDtype):
+            try:
+                pd.api.types.pandas_dtype(str(dtype))
+            except (TypeError, NotImplementedError):
+                raise InputError(
+                    f"the table cannot be stored: pandas does not read dtype {dtype} of '{name}' back. "
+                    "Give an Arrow table, or cast the column to object"
+                ) from None
 
 
 def table_digest(table: pa.Table) -> str:
@@ -122,6 +146,8 @@ def _pandas_extra(table: pa.Table) -> dict[str, Any]:
     }
     if dtypes:
         extra["dtypes"] = dtypes
+    if meta.get("attributes"):
+        extra["attributes"] = meta["attributes"]
     names = [(c.get("name"), c.get("pandas_type")) for c in meta.get("column_indexes", [])]
     if any(name is not None or kind not in ("unicode", "string", "empty") for name, kind in names):
         extra["names"] = names

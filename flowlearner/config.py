@@ -26,7 +26,7 @@ class Settings(BaseSettings):
         snapshot_limit_bytes: user source above this size in total is not captured.
     """
 
-    model_config = SettingsConfigDict(env_prefix="FLOWLEARNER_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="FLOWLEARNER_", env_ignore_empty=True, frozen=True)
 
     home: Path = Field(default_factory=lambda: Path.home() / ".flowlearner")
     catalog: str = ""
@@ -35,6 +35,13 @@ class Settings(BaseSettings):
     file_limit_bytes: int = GIB
     inline_limit_bytes: int = 64 * 1024
     snapshot_limit_bytes: int = 20 * 1024 * 1024
+
+    @field_validator("home")
+    @classmethod
+    def _check_home(cls, home: Path) -> Path:
+        if "?" in str(home):
+            raise ValueError("a '?' would end the path in the URL of the catalog; name another folder")
+        return home
 
     @field_validator("artifacts")
     @classmethod

@@ -77,6 +77,7 @@ class Definition:
             outputs=outputs,
             static=plain,
             unused=find_unused(tracer, outputs),
+            limits=tuple(tracer.limits),
         )
         if graph.unused:
             warnings.warn(

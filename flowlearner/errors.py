@@ -191,10 +191,16 @@ class ServerError(PlatformError):
     """The Prefect server does not start or does not answer."""
 
 
+def find_nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that was probably meant, or None."""
+    close = get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return close[0] if close else None
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
     """Return " Did you mean 'x'?" for the nearest known name, or an empty string."""
-    close = get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f" Did you mean '{close[0]}'?" if close else ""
+    nearest = find_nearest(name, known)
+    return f" Did you mean '{nearest}'?" if nearest else ""
 
 
 def shorten(names: Iterable[object], limit: int = LIST_LIMIT) -> str:

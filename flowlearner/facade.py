@@ -259,6 +259,7 @@ class Workflow(Definition, Generic[P, R]):
     @property
     def flow(self) -> Any:
         """The workflow as a genuine `prefect.Flow`, to serve, deploy or call."""
+        self._check_start(())
         if self._flow is None:
             self._flow = _load("engine.prefect_executor").make_flow(self, self._options, self._listener)
         return self._flow

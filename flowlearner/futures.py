@@ -11,9 +11,9 @@ from functools import cache
 from types import FrameType
 from typing import Any, Protocol, get_origin
 
-from flowlearner.errors import UsageError, shorten, suggest
+from flowlearner.errors import UsageError, find_nearest, shorten, suggest
 from flowlearner.graph import Binding, Literal, NodeRef, ParamRef
-from flowlearner.spec import TypeSpec, make_spec
+from flowlearner.spec import TypeSpec, is_namedtuple, make_spec
 
 ANY = make_spec(Any)
 NO_VALUE = "there is no value while the workflow compiles"
@@ -62,6 +62,7 @@ class Future:
         return f"<future {self._label}: {self._type}>"
 
     def __hash__(self) -> int:
+        self.note_misuse("used as a key or put into a set instead of a list")
         return id(self)
 
     def note_misuse(self, action: str, location: str | None = None) -> Future:
@@ -232,8 +233,10 @@ def _count_targets(frame: FrameType, otherwise: int = 1, unpackings: tuple[str, 
 def _has_parts(base: Any) -> bool:
     """Tell whether values of a type are made of parts that a NamedTuple could hold as outputs."""
     cls = get_origin(base) or base
-    return isinstance(cls, type) and (
-        issubclass(cls, (tuple, dict)) or is_dataclass(cls) or hasattr(cls, "model_fields")
+    return (
+        isinstance(cls, type)
+        and not is_namedtuple(cls)
+        and (issubclass(cls, (tuple, dict)) or is_dataclass(cls) or hasattr(cls, "model_fields"))
     )
 
 
@@ -254,10 +257,10 @@ class Outputs:
         values = _values(self)
         if isinstance(key, slice) or (isinstance(key, int) and -len(values) <= key < len(values)):
             return values[key]
-        nearest = suggest(str(key), self._fields)
-        example = f"Write .{self._fields[0]} behind the call, for example."
         shown = repr(key) if isinstance(key, (str, int)) else "..."
-        return self._report(f"has no output [{shown}]; it gives {shorten(self._fields)}.{nearest} {example}")
+        meant = find_nearest(str(key), self._fields) or self._fields[0]
+        gives = f"it gives {shorten(self._fields)}"
+        return self._report(f"has no output [{shown}]; {gives}. Read one by its name, such as .{meant}.")
 
     def __iter__(self) -> Iterator[Any]:
         values: tuple[Future, ...] = _values(self)

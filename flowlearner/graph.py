@@ -9,6 +9,7 @@ from typing import Any
 from flowlearner.interface import Interface, default_text
 from flowlearner.operation import Operator
 from flowlearner.secrecy import HIDDEN, holds_secret
+from flowlearner.spec import TypeSpec
 
 
 @dataclass(frozen=True)
@@ -96,12 +97,28 @@ class Node:
 
 
 @dataclass(frozen=True)
+class Limit:
+    """What a nested workflow asks of a parameter that is handed on to it.
+
+    Attributes:
+        param: name of the parameter of the workflow that was compiled.
+        type: as which the nested workflow takes it.
+        where: "workflow.parameter" of the nested one.
+    """
+
+    param: str
+    type: TypeSpec
+    where: str
+
+
+@dataclass(frozen=True)
 class Graph:
     """A compiled workflow. Nodes are in the order of their calls, which is a topological order.
 
     Attributes:
         static: the plain values that this graph was compiled for.
         unused: names of nodes whose outputs nothing reads; they run all the same.
+        limits: what nested workflows ask of this one's parameters.
     """
 
     workflow: str
@@ -110,6 +127,7 @@ class Graph:
     outputs: Mapping[str, Binding]
     static: Mapping[str, Any] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
+    limits: tuple[Limit, ...] = ()
     by_name: Mapping[str, Node] = field(default_factory=dict, repr=False, compare=False)
     downstream: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False, compare=False)
 

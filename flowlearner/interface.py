@@ -223,7 +223,7 @@ def make_interface(fn: Callable[..., Any], what: str, localns: Mapping[str, Any]
             problems += wrong
             continue
         spec = make_spec(hints[name])
-        if p.default is None and not spec.optional and spec.kind is None and spec.base is not Any:
+        if p.default is None and not spec.optional and spec.kind != "seed" and not spec.is_any:
             spec = replace(spec, optional=True)
         default = MISSING if p.default is p.empty else p.default
         param = Param(name, spec, default, docs.get(name, ""), p.kind is p.KEYWORD_ONLY)
@@ -248,11 +248,13 @@ def make_interface(fn: Callable[..., Any], what: str, localns: Mapping[str, Any]
 
 
 def conform_operator(value: Any, param: Param, where: str) -> Any:
-    """Return an operator that is given for a parameter which takes one.
+    """Return an operator, or None where it may be left out, given for a parameter which takes one.
 
     Raises:
         Mismatch: it is no operator, or none of those that the parameter's Choice names.
     """
+    if value is None and param.type.optional:
+        return None
     if not getattr(value, "__flowlearner_operator__", False):
         raise Mismatch(f"{where}: expected an operator, found {type_text(type(value))}")
     choice = param.type.bounds

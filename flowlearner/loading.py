@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import CodeType, ModuleType, TracebackType
 
 from flowlearner.definition import Definition
 from flowlearner.errors import FlowLearnerError, NotFoundError, UsageError, shorten, suggest
@@ -21,6 +21,7 @@ PACKAGE = Path(__file__).resolve().parent
 # Where `operators`, `examples` and `ui` of this distribution lie, beside `flowlearner` itself.
 STOCK_ROOT = PACKAGE.parent
 STOCK = ("operators", "examples", "ui")
+FRAMES_SHOWN = 10
 EXPECTED = "expected FILE.py:WORKFLOW or package.module:WORKFLOW"
 
 
@@ -41,7 +42,7 @@ class Target:
     workflow: str | None
 
 
-_loaded: dict[str, tuple[int, int]] = {}
+_loaded: dict[str, tuple[int, ...]] = {}
 _roots: list[str] = []
 
 
@@ -123,7 +124,8 @@ def _has_relative_import(path: Path) -> bool:
 
 def _import_file(target: Target, path: Path) -> ModuleType:
     stat = path.stat()
-    state = (stat.st_mtime_ns, stat.st_size)
+    # A forged mtime, or one of a coarse clock, still changes the ctime.
+    state = (stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino)
     known = sys.modules.get(target.module)
     if known is not None and _file_of(known) == str(path) and _loaded.get(str(path), state) == state:
         _put_first(target.root)
@@ -148,7 +150,7 @@ def _import_file(target: Target, path: Path) -> ModuleType:
 
 def _execute(path: Path, name: str) -> ModuleType:
     importlib.invalidate_caches()
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(name, path, loader=_SourceLoader(name, str(path)))
     assert spec is not None, "a .py file has a loader"
     assert spec.loader is not None, "a .py file has a loader"
     module = importlib.util.module_from_spec(spec)
@@ -156,6 +158,15 @@ def _execute(path: Path, name: str) -> ModuleType:
     with _explained(_show_path(path), name):
         spec.loader.exec_module(module)
     return module
+
+
+class _SourceLoader(importlib.machinery.SourceFileLoader):
+    """Compiles the file itself: Python tells its compiled copy by size and second, which an edit may keep."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        path = self.get_filename(fullname)
+        code: CodeType = self.source_to_code(self.get_data(path), path)
+        return code
 
 
 def _import_module(target: Target) -> ModuleType:
@@ -276,16 +287,39 @@ class _explained:  # noqa: N801 - a context manager, read as a verb
             cure = "\nPut what is a script under `if __name__ == '__main__':`."
         else:
             reason = f"{type(error).__name__}: {_describe(error)}"
-            cure = self._find_cure(error)
+            cure = _find_cure(error)
         frames = "".join(f"\n  {line}" for line in iter_user_lines(error))
         raise UsageError(f"{self._place} does not import: {reason}{frames}{cure}") from error
 
-    def _find_cure(self, error: BaseException) -> str:
-        if isinstance(error, ImportError) and error.name == self._module:
-            return f"\nThe file is named like the package '{self._module}' and hides it. Rename the file."
-        if isinstance(error, ModuleNotFoundError) and error.name:
-            return f"\nInstall '{error.name.partition('.')[0]}' in this environment, or correct the name."
+
+def _find_cure(error: BaseException) -> str:
+    if isinstance(error, AttributeError) and isinstance(error.obj, ModuleType):
+        name = error.obj.__name__
+    else:
+        name = (error.name if isinstance(error, ImportError) else None) or ""
+    package = name.partition(".")[0]
+    if package and (file := _find_hiding_file(package)):
+        place = _show_path(file)
+        return f"\nThe file {place} is named like the package '{package}' and hides it. Rename the file."
+    if not isinstance(error, ModuleNotFoundError) or not package:
         return ""
+    if name != package and importlib.machinery.PathFinder.find_spec(package) is not None:
+        return f"\nThe package '{package}' has no such module; correct the name."
+    return f"\nInstall '{package}' in this environment, or correct the name."
+
+
+def _find_hiding_file(name: str) -> Path | None:
+    """Return the user's file that is imported in place of another module of its name."""
+    found = importlib.machinery.PathFinder.find_spec(name)
+    if found is None or found.origin is None or not _is_users(found.origin):
+        return None
+    file = Path(found.origin)
+    folder = file.parent.parent if file.name == "__init__.py" else file.parent
+    others = [p for p in sys.path if Path(p).resolve() != folder.resolve()]
+    is_other = (
+        name in sys.stdlib_module_names or importlib.machinery.PathFinder.find_spec(name, others) is not None
+    )
+    return file if is_other else None
 
 
 def _describe(error: BaseException) -> str:
@@ -299,11 +333,16 @@ def _describe(error: BaseException) -> str:
 
 def iter_user_lines(error: BaseException) -> Iterator[str]:
     """Yield where an error passed through the user's own code, in the order of the calls."""
-    for frame in traceback.extract_tb(error.__traceback__):
-        if _is_users(frame.filename):
-            yield f"{_show_path(Path(frame.filename))}, line {frame.lineno}, in {frame.name}"
-            if frame.line:
-                yield f"  {frame.line}"
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if _is_users(f.filename)]
+    for position, frame in enumerate(frames):
+        # A recursion without end has a thousand.
+        if FRAMES_SHOWN <= position < len(frames) - FRAMES_SHOWN:
+            if position == FRAMES_SHOWN:
+                yield f"… {len(frames) - 2 * FRAMES_SHOWN} more calls"
+            continue
+        yield f"{_show_path(Path(frame.filename))}, line {frame.lineno}, in {frame.name}"
+        if frame.line:
+            yield f"  {frame.line}"
     if isinstance(error, SyntaxError) and error.filename:
         yield f"{_show_path(Path(error.filename))}, line {error.lineno}"
         if error.text:
@@ -370,7 +409,11 @@ def _find_workflow(module: ModuleType, name: str | None, place: str) -> Definiti
     listed = f" It has {shorten(workflows)}." if workflows else " It has none."
     if value is None:
         raise NotFoundError(f"{place} has no workflow '{name}'.{listed}{suggest(name, workflows)}")
-    kind = "an operator" if getattr(value, "__flowlearner_operator__", False) else f"a {type(value).__name__}"
+    kind = (
+        "an operator"
+        if getattr(value, "__flowlearner_operator__", False)
+        else f"of type {type(value).__name__}"
+    )
     cure = " Call it in a function decorated with @workflow." if kind == "an operator" else ""
     if callable(value) and not cure:
         cure = " Decorate it with @workflow."

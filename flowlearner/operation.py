@@ -7,7 +7,7 @@ import inspect
 import math
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import FrameType
@@ -334,7 +334,9 @@ def split_map(
     mapped_names = {name: v for name, v in kwargs.items() if _is_mapped(operator, name, v)}
     lengths = {len(v) for v in (*mapped.values(), *mapped_names.values())}
     if not lengths:
-        raise ValueError(f"'{operator.name}.map' needs at least one argument that is a list of values")
+        others = [type(v).__name__ for v in (*args, *kwargs.values()) if _is_like_list(v)]
+        hint = f"; found {', '.join(others)}: write list(...) around it" if others else ""
+        raise ValueError(f"'{operator.name}.map' needs at least one argument that is a list of values{hint}")
     if len(lengths) > 1:
         found = [f"{name or '?'}: {len(v)}" for i, (name, v) in enumerate(named) if i in mapped]
         found += [f"{name}: {len(v)}" for name, v in mapped_names.items()]
@@ -346,6 +348,11 @@ def split_map(
         )
         for i in range(lengths.pop())
     ]
+
+
+def _is_like_list(value: Any) -> bool:
+    """Tell whether a value is an array, a set or an iterator, of which a list can be made."""
+    return isinstance(value, (set, frozenset, Iterator)) or hasattr(type(value), "tolist")
 
 
 def _is_mapped(operator: Operator[Any, Any], name: str | None, value: Any) -> bool:

@@ -17,6 +17,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from flowlearner.definition import Definition
 from flowlearner.errors import ParameterError, shorten, suggest
+from flowlearner.graph import Graph
 from flowlearner.interface import MISSING, Param, conform_operator
 from flowlearner.operation import Operator
 from flowlearner.secrecy import HIDDEN, holds_secret
@@ -79,6 +80,22 @@ def bind_params(definition: Definition, given: Mapping[str, Any], seed: int) -> 
     return BoundParams(static, values, secrets)
 
 
+def check_limits(graph: Graph, values: Mapping[str, Any]) -> None:
+    """Check what nested workflows ask of the parameters that are handed on to them.
+
+    Raises:
+        ParameterError: listing every value outside of a range or choice.
+    """
+    problems: list[str] = []
+    for limit in graph.limits:
+        try:
+            conform_given(Param(limit.param, limit.type), values[limit.param])
+        except Mismatch as error:
+            problems.append(f"{error}; '{limit.where}', which receives it, takes no other")
+    if problems:
+        raise ParameterError(f"workflow '{graph.workflow}': " + "; ".join(problems))
+
+
 def _conform_default(param: Param) -> Any:
     try:
         return conform_given(param, param.default)
@@ -132,8 +149,12 @@ def parse_param(param: Param, text: str) -> Any:
     try:
         return _parse(base, text)
     except (ValueError, SyntaxError, KeyError) as error:
-        hint = f" ({error})" if isinstance(error, json.JSONDecodeError) else ""
-        wanted = f"one of {spec.bounds}" if isinstance(spec.bounds, Choice) else spec
+        hint = f" ({JSON_EXPECTED})" if isinstance(error, json.JSONDecodeError) else ""
+        wanted: object = spec
+        if isinstance(spec.bounds, Choice):
+            wanted = f"one of {spec.bounds}"
+        elif isinstance(base, type) and issubclass(base, Enum):
+            wanted = f"one of {shorten(base.__members__)}"
         if holds_secret(spec):
             text, hint = HIDDEN, ""
         raise ParameterError(f"parameter '{param.name}': expected {wanted}, found '{text}'{hint}") from None
@@ -201,6 +222,7 @@ def _import_operator(text: str) -> tuple[Any, str]:
     return None, f" ('{module}' {what} '{name}'; its operators are {shorten(known)}.{suggest(name, known)})"
 
 
+JSON_EXPECTED = 'lists and dicts are given in JSON, such as ["a", "b"] or {"a": 1}'
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 

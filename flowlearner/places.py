@@ -12,8 +12,9 @@ from types import CodeType, FrameType
 from typing import Any
 
 _PACKAGE = str(Path(__file__).parent) + os.sep
-_LIBRARIES = tuple(
-    {sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+_LIBRARIES = (
+    "<frozen ",  # such as os, which Python carries inside
+    *{sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")},
 )
 UNKNOWN = "?"
 
@@ -43,7 +44,7 @@ def find_library(stop: CodeType) -> str | None:
     if place is None or innermost is None or innermost[0] == place[0]:
         return None
     folder = next(f for f in sorted(_LIBRARIES, key=len, reverse=True) if innermost[0].startswith(f))
-    return innermost[0].removeprefix(folder).split(os.sep)[0].removesuffix(".py")
+    return innermost[0].removeprefix(folder).split(os.sep)[0].removesuffix(".py").removesuffix(">")
 
 
 def _find_place(stop: CodeType) -> tuple[str, int] | None:

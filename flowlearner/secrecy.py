@@ -3,57 +3,28 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
-import functools
-import types
-import typing
-from collections.abc import Mapping
-from typing import Any, Union, get_args, get_origin
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, get_args
 
-from flowlearner.spec import Mismatch, TypeSpec, conform, is_namedtuple, list_item_specs, make_spec
+from flowlearner.errors import InputError
+from flowlearner.spec import (
+    TypeSpec,
+    fits,
+    holds_kind,
+    is_namedtuple,
+    is_union,
+    list_field_specs,
+    list_item_specs,
+    make_spec,
+)
 
 HIDDEN = "***"
 
 
 def holds_secret(spec: TypeSpec) -> bool:
     """Tell whether a declared type is a Secret, or has one in its containers, members or fields."""
-    if spec.kind == "secret":
-        return True
-    try:
-        return _search(spec.base)
-    except TypeError:
-        # Not hashable, as is an Annotated type with a list in it.
-        return _holds(spec, ())
-
-
-@functools.lru_cache(maxsize=4096)
-def _search(base: Any) -> bool:
-    return _holds(make_spec(base), ())
-
-
-def _holds(spec: TypeSpec, outer: tuple[Any, ...]) -> bool:
-    if spec.kind == "secret":
-        return True
-    if any(spec.base is base for base in outer):
-        return False
-    inner = [make_spec(a) for a in get_args(spec.base) if a is not Ellipsis]
-    return any(_holds(s, (*outer, spec.base)) for s in (*inner, *_field_specs(spec.base).values()))
-
-
-def _field_specs(cls: Any) -> Mapping[str, TypeSpec]:
-    """Return the declared types of the fields of a NamedTuple, dataclass or pydantic model; else nothing."""
-    has_fields = is_namedtuple(cls) or dataclasses.is_dataclass(cls) or hasattr(cls, "__pydantic_fields__")
-    return _read_field_specs(cls) if isinstance(cls, type) and has_fields else {}
-
-
-@functools.lru_cache(maxsize=1024)
-def _read_field_specs(cls: Any) -> Mapping[str, TypeSpec]:
-    try:
-        hints = typing.get_type_hints(cls, include_extras=True)
-    except NameError:
-        # Made in a function, whose names cannot be found; those that are no text are known.
-        hints = {n: h for n, h in getattr(cls, "__annotations__", {}).items() if not isinstance(h, str)}
-    return {name: make_spec(hint) for name, hint in hints.items()}
+    return holds_kind(spec, "secret")
 
 
 def conceal(value: Any, spec: TypeSpec, found: list[str] | None = None) -> Any:
@@ -70,8 +41,8 @@ def conceal(value: Any, spec: TypeSpec, found: list[str] | None = None) -> Any:
         texts.append(str(value))
         return HIDDEN
     base = spec.base
-    if get_origin(base) in (Union, types.UnionType):
-        fitting = [s for s in map(make_spec, get_args(base)) if _fits(value, s)]
+    if is_union(base):
+        fitting = [s for s in map(make_spec, get_args(base)) if fits(value, s)]
         chosen = next((s for s in fitting if holds_secret(s)), None)
         return value if chosen is None else conceal(value, chosen, texts)
     cls = type(value)
@@ -81,7 +52,7 @@ def conceal(value: Any, spec: TypeSpec, found: list[str] | None = None) -> Any:
             f"{HIDDEN}{i}" if conceal(k, key, texts) != k else k: conceal(v, item, texts)
             for i, (k, v) in enumerate(value.items())
         }
-    if fields := _field_specs(cls):
+    if fields := list_field_specs(cls):
         hidden = {n: conceal(getattr(value, n), s, texts) for n, s in fields.items() if hasattr(value, n)}
         return value._replace(**hidden) if is_namedtuple(cls) else _replace_fields(value, hidden)
     if isinstance(value, (list, tuple)):
@@ -93,17 +64,49 @@ def conceal(value: Any, spec: TypeSpec, found: list[str] | None = None) -> Any:
     return HIDDEN
 
 
-def _fits(value: Any, spec: TypeSpec) -> bool:
-    try:
-        conform(value, spec)
-    except Mismatch:
-        return False
-    return True
-
-
 def _replace_fields(value: Any, fields: Mapping[str, Any]) -> Any:
     """Return a copy with other fields, which no validation of the class sees."""
     clone = copy.copy(value)
     for name, item in fields.items():
         object.__setattr__(clone, name, item)
     return clone
+
+
+class WatchedWrite:
+    """Writes a value, and stops where the bytes have the text of a secret.
+
+    Args:
+        write: writes the value to a file.
+        texts: the secrets.
+    """
+
+    def __init__(self, write: Callable[[Any], None], texts: Sequence[str]) -> None:
+        self._write = write
+        encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
+        self._pattern = re.compile(b"|".join(map(re.escape, encoded)))
+        self._overlap = max(map(len, encoded)) - 1
+
+    def __call__(self, sink: Any) -> None:
+        self._write(_WatchedSink(sink, self._pattern, self._overlap))
+
+
+class _WatchedSink:
+    """A file that looks at what is written to it."""
+
+    def __init__(self, sink: Any, pattern: re.Pattern[bytes], overlap: int) -> None:
+        self._sink = sink
+        self._pattern = pattern
+        self._overlap = overlap
+        # A secret may begin in one piece and end in the next.
+        self._rest = b""
+
+    def write(self, data: Any) -> Any:
+        view = memoryview(data).cast("B")
+        seam = self._rest + bytes(view[: self._overlap])
+        if self._pattern.search(seam) or self._pattern.search(view):
+            raise InputError("it holds the text of a Secret, which would be stored. Return it without")
+        self._rest = (self._rest + bytes(view[-self._overlap :]))[-self._overlap :]
+        return self._sink.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sink, name)

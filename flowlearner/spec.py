@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import types
 import typing
@@ -116,7 +117,7 @@ def make_spec(hint: Any) -> TypeSpec:
             marks[:0] = extra
             base = inner
             continue
-        if _is_union(base):
+        if is_union(base):
             members = get_args(base)
             rest = tuple(m for m in members if m is not type(None))
             if len(rest) < len(members):
@@ -142,12 +143,44 @@ def is_namedtuple(cls: Any) -> bool:
 
 @functools.cache
 def field_types(cls: Any) -> Mapping[str, TypeSpec]:
-    """Return the type of each field of a NamedTuple; Any where its text does not resolve any more."""
+    """Return the types of a class's fields by its annotations; Any where a text does not resolve any more."""
     try:
         hints = typing.get_type_hints(cls, include_extras=True)
     except NameError:
         hints = {n: h for n, h in cls.__annotations__.items() if not isinstance(h, (str, ForwardRef))}
-    return {name: make_spec(hints.get(name, Any)) for name in cls._fields}
+    return {name: make_spec(hints.get(name, Any)) for name in getattr(cls, "_fields", hints)}
+
+
+def holds_kind(spec: TypeSpec, kind: str) -> bool:
+    """Tell whether a declared type is of a kind, or has one of it in its containers, members or fields."""
+    if spec.kind == kind:
+        return True
+    try:
+        return _search(spec.base, kind)
+    except TypeError:
+        # Not hashable, as is an Annotated type with a list in it.
+        return _holds_kind(spec, kind, ())
+
+
+@functools.lru_cache(maxsize=4096)
+def _search(base: Any, kind: str) -> bool:
+    return _holds_kind(make_spec(base), kind, ())
+
+
+def _holds_kind(spec: TypeSpec, kind: str, outer: tuple[Any, ...]) -> bool:
+    if spec.kind == kind:
+        return True
+    if any(spec.base is base for base in outer):
+        return False
+    inner = [make_spec(a) for a in get_args(spec.base) if a is not Ellipsis]
+    inner += list_field_specs(spec.base).values()
+    return any(_holds_kind(s, kind, (*outer, spec.base)) for s in inner)
+
+
+def list_field_specs(cls: Any) -> Mapping[str, TypeSpec]:
+    """Return the declared types of the fields of a NamedTuple, dataclass or pydantic model; else nothing."""
+    has_fields = is_namedtuple(cls) or dataclasses.is_dataclass(cls) or hasattr(cls, "__pydantic_fields__")
+    return field_types(cls) if isinstance(cls, type) and has_fields else {}
 
 
 def takes_container(spec: TypeSpec, container: type) -> bool:
@@ -156,7 +189,7 @@ def takes_container(spec: TypeSpec, container: type) -> bool:
 
 
 def _is_container(base: Any, container: type) -> bool:
-    members = get_args(base) if _is_union(base) else (base,)
+    members = get_args(base) if is_union(base) else (base,)
     return any(is_subtype(container, get_origin(m) or m) for m in members)
 
 
@@ -170,7 +203,7 @@ def list_item_specs(base: Any, make: Any, count: int) -> list[TypeSpec]:
     """
     if is_namedtuple(make):
         return list(field_types(make).values())
-    if _is_union(base):
+    if is_union(base):
         base = next((m for m in get_args(base) if _is_container(m, make)), Any)
     args = get_args(base)
     if make is tuple and args and args[-1] is not Ellipsis and len(args) == count:
@@ -179,7 +212,7 @@ def list_item_specs(base: Any, make: Any, count: int) -> list[TypeSpec]:
     return [make_spec(args[index] if len(args) > index else Any)] * count
 
 
-def _is_union(hint: Any) -> bool:
+def is_union(hint: Any) -> bool:
     return get_origin(hint) in (Union, types.UnionType)
 
 
@@ -260,9 +293,9 @@ def is_subtype(a: Any, b: Any) -> bool:
     a_spec, b_spec = make_spec(a), make_spec(b)
     if a_spec.marks or b_spec.marks:
         return explain_mismatch(a_spec, b_spec) is None and explain_columns(a_spec, b_spec, "") is None
-    if _is_union(a):
+    if is_union(a):
         return all(is_subtype(m, b) for m in get_args(a))
-    if _is_union(b):
+    if is_union(b):
         return any(is_subtype(a, m) for m in get_args(b))
     if get_origin(a) is Literal:
         if get_origin(b) is Literal:
@@ -307,7 +340,7 @@ def explain_hint(hint: Any) -> Iterator[str]:
         yield f"values cannot be checked against the protocol {type_text(hint)}; make it @runtime_checkable"
     elif is_namedtuple(origin):
         yield f"{type_text(hint)} fills in a generic NamedTuple; write a NamedTuple without type parameters"
-    elif _is_union(hint) or (isinstance(origin, type) and issubclass(origin, Collection)):
+    elif is_union(hint) or (isinstance(origin, type) and issubclass(origin, Collection)):
         for inner in get_args(hint):
             yield from explain_hint(inner)
     elif (named := _named_type(hint)) is not None:
@@ -328,7 +361,7 @@ def _explain_marks(spec: TypeSpec) -> Iterator[str]:
         yield f"{' and '.join(map(repr, bounds))} are two limits of one value; give one"
     if spec.columns is not None and not (spec.is_table or spec.is_any):
         yield f"Columns describes a table, but the type is {spec}"
-    members = get_args(spec.base) if _is_union(spec.base) else (spec.base,)
+    members = get_args(spec.base) if is_union(spec.base) else (spec.base,)
     for limit in bounds:
         if isinstance(limit, Choice):
             yield from _explain_choice(limit, spec)
@@ -369,6 +402,15 @@ def conform(value: Any, spec: TypeSpec, where: str = "value") -> Any:
             raise Mismatch(f"{where}: expected one of {bounds}, found {value!r}" + (near and f".{near}"))
         raise Mismatch(f"{where}: expected a value in {bounds}, found {value!r}")
     return value
+
+
+def fits(value: Any, spec: TypeSpec) -> bool:
+    """Tell whether a value is of a declared type."""
+    try:
+        conform(value, spec)
+    except Mismatch:
+        return False
+    return True
 
 
 def _conform_base(value: Any, base: Any, where: str, text: str) -> Any:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, is_dataclass, replace
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, get_args, get_origin
 
 from flowlearner.bodies import find_hidden_tests
-from flowlearner.errors import Problem, shorten, suggest
+from flowlearner.errors import Problem, find_nearest, shorten, suggest
 from flowlearner.futures import (
     ANY,
     FOREIGN,
@@ -25,21 +25,27 @@ from flowlearner.futures import (
     declared_class,
     make_outputs,
 )
-from flowlearner.graph import Binding, Collection, Literal, Node, NodeRef, ParamRef, RunSeed
+from flowlearner.given import (
+    bind_default,
+    describe,
+    error_text,
+    explain_future,
+    find_hidden_future,
+    holds_future,
+    is_workflow,
+    name_values,
+    refine,
+)
+from flowlearner.graph import Binding, Collection, Limit, Literal, Node, NodeRef, ParamRef, RunSeed
 from flowlearner.interface import MISSING, Interface, Param, conform_operator
 from flowlearner.operation import Operator, active_tracer, split_map
 from flowlearner.places import find_library, find_location, find_raised, location_of
 from flowlearner.spec import (
     Mismatch,
-    TypeSpec,
     conform,
-    explain_columns,
-    explain_mismatch,
     is_namedtuple,
     list_item_specs,
-    qualified_name,
     takes_container,
-    type_text,
     with_article,
 )
 
@@ -76,6 +82,7 @@ class Tracer:
     workflow: Inlinable
     nodes: list[Node] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    limits: list[Limit] = field(default_factory=list)
     # Each name so far, with the highest number behind it.
     _names: dict[str, int] = field(default_factory=dict)
     _mistakes: set[tuple[str, str, str | None]] = field(default_factory=set)
@@ -129,7 +136,7 @@ class Tracer:
         inputs: dict[str, Binding] = {}
         for param in operator.interface.params:
             if param.name not in given:
-                inputs[param.name] = _bind_default(param)
+                inputs[param.name] = bind_default(param)
             elif param.is_static and isinstance(given[param.name], Future):
                 self._report_static(param, given[param.name], place)
                 inputs[param.name] = Literal(None)
@@ -184,11 +191,13 @@ class Tracer:
             if param.name in given:
                 value = given[param.name]
                 binding = self._bind(value, param, place)
-                spec = _refine(param.type, value)
+                spec = refine(param.type, value)
+                if isinstance(binding, ParamRef) and param.type.bounds is not None:
+                    self.limits.append(Limit(binding.name, param.type, label[1:-1]))
                 cls = UnknownFuture if isinstance(value, UnknownFuture) else Future
                 values[param.name] = cls(self, binding, spec, label)
             else:
-                values[param.name] = Future(self, _bind_default(param), param.type, label)
+                values[param.name] = Future(self, bind_default(param), param.type, label)
         self._scope.append((name, workflow))
         try:
             outputs = self._trace_body(workflow, values, name)
@@ -202,9 +211,11 @@ class Tracer:
         self, workflow: Inlinable, values: Mapping[str, Any], node: str | None
     ) -> dict[str, Binding]:
         for test in find_hidden_tests(workflow.fn):
-            value = values[test.name]
+            location = f"{workflow.fn.__code__.co_filename}:{test.line}"
+            called = Future(self, Literal(None), ANY, f"'{test.name}'")
+            value = values.get(test.name, called)
             if isinstance(value, Future):
-                value.note_misuse(test.action, f"{workflow.fn.__code__.co_filename}:{test.line}")
+                value.note_misuse(test.action, location)
         try:
             returned = workflow.fn(**values)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a body may raise anything; it is one more problem
@@ -232,7 +243,7 @@ class Tracer:
             )
             return
         cascade = " (it may follow from the problems above)" if self.problems else ""
-        raised = f"{type(error).__name__}: {_error_text(error)}{cascade}"
+        raised = f"{type(error).__name__}: {error_text(error).rstrip('.')}{cascade}"
         self.problem(
             f"its body raised {raised}. A workflow's body only composes operators; work on values belongs "
             "into an operator.",
@@ -245,7 +256,7 @@ class Tracer:
         """Check what a workflow returned against what it declares; return the bindings by name."""
         place = _Place(node, location_of(workflow.fn), "output")
         declared = {o.name: o for o in workflow.interface.outputs}
-        values = _name_values(workflow.interface, returned)
+        values = name_values(workflow.interface, returned)
         reason = ""
         if isinstance(values, str):
             reason = values
@@ -295,8 +306,9 @@ class Tracer:
         positional = [p for p in interface.params if not p.keyword_only]
         given: dict[str, Any] = {p.name: v for p, v in zip(positional, args, strict=False)}
         if len(args) > len(positional):
+            noun = "argument" if len(positional) == 1 else "arguments"
             report(
-                f"takes {len(positional)} positional arguments ({shorten(p.name for p in positional)}) "
+                f"takes {len(positional)} positional {noun} ({shorten(p.name for p in positional)}) "
                 f"but gets {len(args)}. Remove the surplus, or give arguments by name.",
                 "surplus-argument",
             )
@@ -305,6 +317,9 @@ class Tracer:
             if name not in interface.by_name:
                 cure = suggest(name, known) or " Remove it."
                 report(f"has no parameter '{name}'; it takes {shorten(known)}.{cure}", "unknown-argument")
+                meant = find_nearest(name, known)
+                if meant is not None and meant not in kwargs:
+                    given.setdefault(meant, value)
             elif name in given:
                 report(f"gets '{name}' by position and by name. Give it once.", "surplus-argument")
             else:
@@ -354,7 +369,7 @@ class Tracer:
         if isinstance(value, UnknownFuture):
             return value._binding
         if isinstance(value, Future):
-            for kind, reason in _explain_future(value, spec):
+            for kind, reason in explain_future(value, spec):
                 report(f" {reason}", kind)
             return value._binding
         if isinstance(value, Outputs) and not (
@@ -364,21 +379,21 @@ class Tracer:
             return report(
                 f" expects {spec} but gets all outputs of {value._label}. Choose one of: {options}."
             )
-        if _holds_future(value):
+        if holds_future(value):
             return self._bind_collection(value, param, place, report)
-        if param.takes_operator and not isinstance(value, Operator):
+        if param.takes_operator and not isinstance(value, Operator | None):
             cure = "Give the operator itself, without calling it."
-            return report(f" expects an operator but gets {_describe(value)}. {cure}")
-        if isinstance(value, Operator) and not param.takes_operator and not spec.is_any:
-            return report(
-                f" expects {spec} but gets the operator '{value.name}' itself. Call it: {value.name}(...)."
-            )
+            return report(f" expects an operator but gets {describe(value)}. {cure}")
+        step = "operator" if isinstance(value, Operator) else "workflow" if is_workflow(value) else ""
+        if step and not param.takes_operator and not spec.is_any:
+            name = value.name
+            return report(f" expects {spec} but gets the {step} '{name}' itself. Call it: {name}(...).")
         if spec.is_table and isinstance(value, (str, os.PathLike)):
             return Literal(os.fspath(value))
         if value is None and spec.kind == "seed":
             return RunSeed()
-        if inside := _find_hidden_future(value):
-            made = f"{with_article(_describe(value))} that is made of {inside}, a future"
+        if inside := find_hidden_future(value):
+            made = f"{describe(value)}, made of the future {inside}"
             cure = "Make it in an operator, which receives the values."
             return report(f" gets {made}: {NO_VALUE}. {cure}", "future-as-value")
         if spec.kind == "model" and isinstance(value, str) and not value.startswith("artifact:"):
@@ -408,12 +423,15 @@ class Tracer:
             make = next(c for c in (list, dict, set, frozenset, tuple) if isinstance(value, c))
             fits = takes_container(param.type, make)
             specs = list_item_specs(base, make, count)
-        if not fits or make in (set, frozenset):
-            cure = (
-                "A set cannot hold futures: use a list."
-                if make in (set, frozenset)
-                else f"Give {with_article(param.type)}."
+        items_wanted = get_args(base) if make is tuple and get_origin(base) is tuple else ()
+        if fits and items_wanted and items_wanted[-1] is not Ellipsis and len(items_wanted) != count:
+            return report(
+                f" expects {param.type} of {len(items_wanted)} items but gets {count}. Give as many."
             )
+        if make in (set, frozenset):
+            return Literal(None)  # listed when the futures were put into it
+        if not fits:
+            cure = f"Give {with_article(param.type)}."
             return report(f" expects {param.type} but gets a {make.__name__} of futures. {cure}")
         keys = tuple(value) if make is dict else ()
         items = value.values() if make is dict else value
@@ -443,109 +461,3 @@ _OUTPUT_ERROR = re.compile(
     r"(?P<what>got an unexpected keyword argument .*|missing \d+ required .*"
     r"|takes \d+ positional arguments? but (?P<count>\d+) were given)$"
 )
-
-
-def _error_text(error: BaseException) -> str:
-    """Return the text of an exception, without turning a future into text."""
-    return ", ".join(map(repr, error.args)) if _holds_future(error.args) else str(error)
-
-
-def _bind_default(param: Param) -> Binding:
-    if param.takes_run_seed:
-        return RunSeed()
-    if param.default is MISSING:
-        return Literal(None)
-    try:
-        return Literal(conform(param.default, param.type))
-    except Mismatch:
-        return Literal(param.default)  # a table by its path
-
-
-def _name_values(interface: Interface, returned: Any) -> dict[str, Any] | str:
-    """Return what a workflow returned by output name, or what is wrong with it."""
-    cls = interface.output_class
-    if cls is not None:
-        if isinstance(returned, UnknownFuture):
-            return dict.fromkeys(cls._fields, returned)
-        if is_namedtuple(type(returned)):
-            return dict(zip(returned._fields, returned, strict=True))
-        if isinstance(returned, dict):
-            return dict(returned)
-        if isinstance(returned, tuple) and len(returned) == len(cls._fields):
-            return dict(zip(cls._fields, returned, strict=True))
-        fields = shorten(cls._fields)
-        cure = f"Return {cls.__name__}({', '.join(f'{f}=...' for f in cls._fields)})."
-        return f"declares {cls.__name__}({fields}) but returns {_describe(returned)}. {cure}"
-    if not interface.outputs:
-        if returned is None:
-            return {}
-        return f"declares no output but returns {_describe(returned)}. Declare its type after '->'."
-    output = interface.outputs[0]
-    if returned is None and not output.type.optional and not output.type.is_any:
-        return f"declares {output.type} but returns nothing. Return a value, or declare None."
-    return {output.name: returned}
-
-
-def _describe(value: Any) -> str:
-    if isinstance(value, Future):
-        return f"{value._label} ({value._type})"
-    if isinstance(value, Outputs):
-        return f"all outputs of {value._label}"
-    if isinstance(value, (list, tuple)):
-        return f"a {type(value).__name__} of {len(value)}"
-    return "nothing" if value is None else type_text(type(value))
-
-
-def _explain_future(value: Future, spec: TypeSpec) -> Iterator[tuple[str, str]]:
-    """Yield kind and text of what speaks against giving a future where `spec` is declared."""
-    produced = value._type
-    if produced.is_any and not spec.is_any and isinstance(value._binding, NodeRef):
-        yield (
-            "any",
-            f"expects {spec} but gets Any from {value._label}. Declare what the operator returns: Any is "
-            "for what users give and get, not between operators.",
-        )
-        return
-    reason = explain_mismatch(produced, spec, value._label)
-    if reason:
-        yield "type", reason
-        return
-    reason = explain_columns(produced, spec, value._label)
-    if reason:
-        yield "columns", reason
-
-
-def _refine(declared: TypeSpec, value: Any) -> TypeSpec:
-    """Return a nested workflow's parameter type, with what its argument declares in addition."""
-    if not isinstance(value, Future):
-        return declared
-    if declared.is_any:
-        return value._type
-    columns = value._type.columns
-    if declared.is_table and declared.columns is None and columns is not None:
-        return replace(declared, marks=(*declared.marks, columns))
-    return declared
-
-
-def _holds_future(value: Any) -> bool:
-    if isinstance(value, Future):
-        return True
-    if isinstance(value, dict):
-        return any(_holds_future(v) for v in value.values())
-    return isinstance(value, (list, tuple, set, frozenset)) and any(_holds_future(v) for v in value)
-
-
-_FUTURE_TEXT = re.compile(r"<future (.*?): ")
-
-
-def _find_hidden_future(value: Any) -> str | None:
-    """Return the name of a future in a text, an object or a table that was made of it, or None."""
-    if isinstance(value, str):
-        found = _FUTURE_TEXT.search(value)
-        return found[1] if found else None
-    parts: Iterable[Any] = ()
-    if is_dataclass(value) or hasattr(type(value), "model_fields"):
-        parts = vars(value).values()
-    elif qualified_name(type(value)) == "pandas.DataFrame":
-        parts = (v for column, kind in value.dtypes.items() if kind == object for v in value[column])  # noqa: E721
-    return next((p._label for p in parts if isinstance(p, Future)), None)

@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from flowlearner import Client, operator, workflow
+from flowlearner import Client, operator, register_codec, workflow
+from flowlearner.artifacts import Codec, Encoded, registry
 from flowlearner.cache import BoundValue, compute_key, explain_miss
 from flowlearner.facade import Workflow
 from flowlearner.loading import load_workflow
@@ -101,6 +102,90 @@ def test_an_edited_comment_hits_and_an_edited_helper_misses(source: Source) -> N
     assert run.outputs.result == 6
     assert run.nodes[0].miss_reason == "the operator's code changed"
     assert source.load(factor=2, comment="back").run().nodes[0].cached
+
+
+METHODS = """
+    from typing import Any
+
+    from sklearn.base import BaseEstimator, TransformerMixin
+
+    from flowlearner import Model, operator, workflow
+    {import_}
+
+    class Scale(TransformerMixin, BaseEstimator):
+        def fit(self, rows: Any, y: Any = None) -> "Scale":
+            self.fitted_ = True
+            return self
+
+        def transform(self, rows: Any) -> Any:
+            return rows * {factor}
+
+    @operator
+    def fit(n: int) -> Model:
+        return Scale().fit(None)
+
+    @operator
+    def use(model: Model, n: int) -> int:
+        return model.transform(n)
+
+    @workflow(executor="local")
+    def flow(n: int = 2) -> int:
+        return use(fit(n), n)
+"""
+
+
+def test_an_edited_method_of_what_an_operator_receives_misses(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(globals(), "FLOW", METHODS)
+    assert source.load(factor=2, import_="").run().outputs.result == 4
+    assert [n.cached for n in source.load(factor=2, import_="import json").run().nodes] == [True, True]
+    run = source.load(factor=3, import_="").run()
+    assert run.outputs.result == 6
+    assert [n.cached for n in run.nodes] == [False, False]
+
+
+class Thing:
+    pass
+
+
+class ThingCodec(Codec):
+    def __init__(self, name: str) -> None:
+        self.name = name  # type: ignore[misc]
+
+    def handles(self, declared: Any) -> bool:
+        return declared is Thing
+
+    def encode(self, value: Any, declared: Any) -> Encoded:
+        return Encoded("0" * 64, self.name, "Thing", lambda sink: None, 0)
+
+    def decode(self, source: Any, declared: Any, type_name: str) -> Any:
+        return Thing()
+
+
+def test_a_result_of_a_codec_that_is_gone_runs_its_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_own", [])
+    monkeypatch.setattr(registry, "_found", {})
+
+    @operator
+    def make(n: int) -> Thing:
+        return Thing()
+
+    @operator
+    def read(thing: Thing, n: int) -> int:
+        return n
+
+    @workflow(executor="local")
+    def flow(n: int = 1) -> int:
+        return read(make(1), n)
+
+    register_codec(ThingCodec("thing/1"))
+    flow.run()
+    registry._own.clear()
+    register_codec(ThingCodec("thing/2"))
+    run = flow.run(n=2)
+    assert run.outputs.result == 2
+    assert "no codec 'thing/1' is known here" in str(run.nodes[0].miss_reason)
 
 
 def test_a_value_without_stable_encoding_is_never_cached_and_says_so() -> None:

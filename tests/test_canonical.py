@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import copy
 import dataclasses
 import datetime as dt
@@ -35,6 +36,7 @@ from flowlearner import canonical
 from flowlearner.canonical import digest, digest_parts, encode, register_encoder
 from flowlearner.errors import UnstableValueError
 from tests.canonical_values import Color, Limits, Pair, Rights, Settings, Shift, make_estimators, make_values
+from tests.fingerprint_project import imported
 
 GOLDEN = Path(__file__).parent / "golden" / "digests.json"
 VALUES = make_values()
@@ -356,3 +358,36 @@ def test_a_registered_type_is_encoded_as_its_function_says(monkeypatch: pytest.M
     register_encoder(f"{Celsius.__module__}.Celsius", lambda c: c.degrees)
     assert digest(Celsius(1.0)) == digest(Celsius(1.0))
     assert len({digest(Celsius(1.0)), digest(Celsius(2.0)), digest(1.0)}) == 3
+
+
+METHOD = """
+import dataclasses
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    x: int
+
+    def shift(self):
+        return helper(self.x)
+
+def helper(x):
+    return x + {}
+"""
+
+
+@pytest.mark.parametrize("wrap", [lambda v: v, lambda v: [v], lambda v: {v}, lambda v: {"a": v}])
+def test_the_code_of_a_users_class_is_a_part_of_its_objects(wrap: Any, tmp_path: Path) -> None:
+    digests = []
+    for i, text in enumerate(
+        (METHOD.format(1), "# Moved.\n" + METHOD.format("1  # a comment"), METHOD.format(2))
+    ):
+        with imported(tmp_path / str(i), {f"points{i}.py": text}, f"points{i}") as module:
+            digests.append(digest(wrap(module.Point(1))))
+    assert digests[0] == digests[1]
+    assert digests[0] != digests[2]
+
+
+def test_what_a_defaultdict_calls_is_named_only_where_it_is_pythons_own() -> None:
+    assert digest(collections.defaultdict(list)) != digest(collections.defaultdict(int))
+    with pytest.raises(UnstableValueError, match="what a defaultdict calls for a new key"):
+        digest(collections.defaultdict(lambda: 1))

@@ -288,3 +288,31 @@ print((resource.getrusage({resource.RUSAGE_SELF}).ru_maxrss * unit - before) / t
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert float(done.stdout) < 0.15
+
+
+def test_dtypes_that_treat_missing_texts_differently_are_apart() -> None:
+    plain = pd.DataFrame({"a": pd.Series(["x", None], dtype="str")})
+    assert hash_frame(plain) != hash_frame(plain.astype("string"))
+    assert hash_frame(plain) == hash_frame(plain.astype(object))
+
+
+def test_attributes_of_a_frame_count() -> None:
+    plain, marked = pd.DataFrame({"a": [1]}), pd.DataFrame({"a": [1]})
+    marked.attrs["unit"] = "m"
+    assert hash_frame(plain) != hash_frame(marked)
+
+
+@pytest.mark.parametrize(
+    ("frame", "reason"),
+    [
+        (pd.DataFrame({1: [1], "b": [2]}), "names of several types: int, str"),
+        (pd.DataFrame({"a": pd.arrays.SparseArray([0, 1])}), "Sparse pandas data"),
+        (
+            pd.DataFrame({"a": pd.Series([{"x": 1}], dtype=pd.ArrowDtype(pa.struct([("x", pa.int64())])))}),
+            "does not read dtype struct",
+        ),
+    ],
+)
+def test_what_would_not_come_back_is_refused_with_its_column(frame: pd.DataFrame, reason: str) -> None:
+    with pytest.raises(InputError, match=reason):
+        frame_to_arrow(frame)

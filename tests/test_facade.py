@@ -9,6 +9,7 @@ import cloudpickle
 import pytest
 
 from flowlearner import (
+    Choice,
     CompileError,
     DefinitionError,
     Metric,
@@ -198,14 +199,17 @@ def test_a_workflow_of_a_function_travels_by_cloudpickle() -> None:
 
 def test_nothing_runs_while_another_workflow_compiles() -> None:
     @workflow
-    def outer(n: int) -> int:
+    def runs(n: int) -> int:
         return double(numbers.run(n=3).outputs.value)
 
+    @workflow
+    def flows(n: int) -> int:
+        return numbers.flow(n=3)  # type: ignore[no-any-return]
+
     calls.clear()
-    with pytest.raises(
-        CompileError, match=r"nothing runs while a workflow compiles.*call it: numbers\(\.\.\.\)"
-    ):
-        outer.compile()
+    for wrong in (runs, flows):
+        with pytest.raises(CompileError, match=r"nothing runs while a workflow .*call it: numbers\(\.\.\.\)"):
+            wrong.compile()
     assert calls == []
 
 
@@ -232,3 +236,28 @@ def test_a_mistake_of_the_user_is_raised_without_frames_from_within(name: str) -
     files = [Path(str(entry.path)).name for entry in caught.traceback]
     assert set(files) == {"test_facade.py", "facade.py"}
     assert caught.value.__context__ is None
+
+
+def test_the_limits_of_nested_workflows_hold_for_the_parameters_that_reach_them() -> None:
+    @workflow
+    def inner(n: Annotated[int, Range(1, 3)], kind: Annotated[str, Choice(["a", "b"])] = "a") -> int:
+        return double(n)
+
+    @workflow
+    def middle(n: int, kind: str = "a") -> int:
+        return inner(n, kind)
+
+    @workflow(executor="local")
+    def outer(count: int, word: str = "b") -> list[int]:
+        return [middle(count, word), middle(2)]
+
+    calls.clear()
+    with pytest.raises(ParameterError) as caught:
+        outer.run(count=50, word="z")
+    text = str(caught.value)
+    assert (
+        "parameter 'count': expected a value in 1..3, found 50; 'middle.inner.n', which receives it" in text
+    )
+    assert "parameter 'word': expected one of {a,b}, found 'z'; 'middle.inner.kind'" in text
+    assert calls == []
+    assert outer.run(count=3).outputs.result == [6, 4]

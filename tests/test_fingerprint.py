@@ -223,7 +223,10 @@ UNFOLLOWED = {
         "from importlib import import_module\nreturn import_module(name)",
         "",
     ),
-    "a global without encoding that is not assigned": ("return THING", "globals()['THING'] = object()\n"),
+    "a global without encoding that is not assigned": (
+        "return THING",
+        "globals()['THING'] = open(__file__)\n",
+    ),
     "a helper without source": ("return made(x)", "exec('def made(x): return x')\n"),
 }
 

@@ -340,6 +340,11 @@ PAIRS = {
         "2",
         "3",
     ),
+    "what a defaultdict calls": (
+        "import collections\nd = collections.defaultdict(lambda: {})\ndef step(x):\n    return d[x]\n",
+        "1",
+        "2",
+    ),
     "an attribute of a function": (
         "def f(x):\n    return f.k\nf.k = {}\ndef step(x):\n    return f(x)\n",
         "1",

@@ -41,6 +41,10 @@ CHANGED_IN_PLACE: dict[str, tuple[str, Callable[[Any], Any]]] = {
         "import collections\nV = collections.UserDict(a=1)\n",
         lambda m: m.V.update(a=2),
     ),
+    "a parser of settings": (
+        "import configparser\nV = configparser.ConfigParser()\n",
+        lambda m: m.V.read_string("[a]\nb = 1"),
+    ),
     "a table of a class of its own": (
         "import pandas as pd\nclass T(pd.DataFrame):\n    pass\nV = T({'a': [1]})\n",
         lambda m: m.V.__setitem__("a", [2]),

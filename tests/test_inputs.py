@@ -7,7 +7,7 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import fsspec
 import pandas as pd
@@ -163,10 +163,10 @@ def test_an_artifact_of_an_earlier_run_is_an_input_by_its_hash(tmp_path: Path) -
     assert counts.run(rows=f"artifact:{hash_[:12]}").nodes[0].cached
 
 
-def test_an_unknown_artifact_is_not_found_and_no_run_begins() -> None:
+def test_an_unknown_artifact_is_not_found_and_fails_the_run_that_began() -> None:
     with pytest.raises(NotFoundError, match="0123abcd"):
         totals.run(rows="artifact:0123abcd")
-    assert Client().list_runs() == []
+    assert [run.status for run in Client().list_runs()] == [Status.FAILED]
 
 
 def test_an_artifact_of_another_kind_is_refused(tmp_path: Path) -> None:
@@ -197,6 +197,109 @@ def test_a_download_above_the_limit_is_stored_since_it_has_no_other_place(
         sink.write(b"x" * 100)
     first = sizes.run(path="memory://inputs/big.bin")
     assert sizes.run(path=f"artifact:{first.params['path']['hash']}").outputs.result == 100
+
+
+def test_a_file_of_another_suffix_is_another_input(tmp_path: Path) -> None:
+    @operator
+    def read(file: File) -> str:
+        return Path(file).suffix
+
+    @workflow(executor="local")
+    def flow(file: File) -> str:
+        return read(file)
+
+    names = ["rows.csv", "copy.csv", "rows.tsv"]
+    for name in names:
+        (tmp_path / name).write_text("a,b\n1,2\n")
+    runs = [flow.run(file=tmp_path / name) for name in names]
+    assert [run.outputs.result for run in runs] == [".csv", ".csv", ".tsv"]
+    assert [run.nodes[0].cached for run in runs] == [False, True, False]
+
+
+class Named(NamedTuple):
+    file: File
+    word: str
+
+
+HOLDING_FILES = [
+    (list[File], lambda path: [path]),
+    (tuple[File, ...], lambda path: (path,)),
+    (dict[str, File], lambda path: {"a": path}),
+    (dict[str, list[File]], lambda path: {"a": [path]}),
+    (File | int, lambda path: path),
+    (list[File] | None, lambda path: [path]),
+    (Named, lambda path: Named(path, "word")),
+]
+
+
+def _read_files(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return "".join(_read_files(v) for v in value)
+    if isinstance(value, dict):
+        return _read_files(list(value.values()))
+    return Path(value).read_text() if Path(value).exists() else str(value)
+
+
+@pytest.mark.parametrize(("hint", "make"), HOLDING_FILES)
+@pytest.mark.parametrize("where", ["parameter", "body"])
+def test_files_inside_of_values_are_keyed_by_their_content(
+    where: str, hint: Any, make: Any, tmp_path: Path
+) -> None:
+    file = tmp_path / "rows.txt"
+
+    def read(value: hint) -> str:
+        return _read_files(value)
+
+    def given(value: hint) -> str:
+        return step(value)
+
+    def written() -> str:
+        return step(make(str(file)))
+
+    step = operator(read)
+    flow = workflow(executor="local")(given if where == "parameter" else written)
+    params = {"value": make(str(file))} if where == "parameter" else {}
+    runs = []
+    for text in ("one", "another", "one"):
+        file.write_text(text)
+        runs.append(flow.run(**params))
+    assert [run.outputs.result.replace("word", "") for run in runs] == ["one", "another", "one"]
+    assert [run.nodes[0].cached for run in runs] == [False, False, True]
+
+
+@operator
+def join_files(files: list[File]) -> str:
+    return _read_files(list(files))
+
+
+@workflow(executor="local")
+def joined(files: list[File]) -> str:
+    return join_files(files)
+
+
+def test_files_inside_of_a_list_are_no_garbage_while_their_run_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "rows.txt").write_text("one")
+    run = joined.run(files=[str(tmp_path / "rows.txt")])
+    assert Client().collect_garbage().artifacts == 0
+    Client().delete_runs([run.id])
+    assert Client().collect_garbage().artifacts > 1
+
+
+def test_a_set_of_files_is_never_cached_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / "rows.txt").write_text("one")
+
+    @operator
+    def read(files: set[File]) -> str:
+        return _read_files(sorted(map(str, files)))
+
+    @workflow(executor="local")
+    def flow(files: set[File]) -> str:
+        return read(files)
+
+    flow.run(files={str(tmp_path / "rows.txt")})
+    run = flow.run(files={str(tmp_path / "rows.txt")})
+    assert not run.nodes[0].cached
+    assert "it is a set of files. Give a list of them" in str(run.nodes[0].miss_reason)
 
 
 def test_a_file_named_in_the_workflow_is_keyed_by_its_content(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from flowlearner import (
     Choice,
     Columns,
     DefinitionError,
+    File,
     LogRange,
     Metric,
     Model,
@@ -284,6 +285,21 @@ def test_a_range_given_as_the_default_says_how_to_annotate() -> None:
 
     with pytest.raises(DefinitionError, match=r"write depth: Annotated\[int, Range\(1, 3\)"):
         make_interface(wrong, "workflow")
+
+
+def test_a_default_of_none_makes_any_type_optional() -> None:
+    def takes(
+        n: int = None,  # type: ignore[assignment]  # noqa: RUF013
+        start: Model = None,
+        path: File = None,  # type: ignore[assignment]
+        score: Metric = None,  # type: ignore[assignment]
+        token: Secret = None,  # type: ignore[assignment]
+        seed: Seed = None,
+    ) -> int:
+        return 0
+
+    types = [str(p.type) for p in make_interface(takes, "operator").params]
+    assert types == ["int | None", "Model | None", "File | None", "Metric | None", "Secret | None", "Seed"]
 
 
 def test_static_and_operator_parameters_are_static() -> None:

@@ -118,7 +118,7 @@ def test_a_workflow_that_a_file_only_imports_can_be_named() -> None:
         ("./:flow", ["is a folder", "Python files in it: numbers_of_mine.py"]),
         ("numbers_of_mine.py:doubld", ["no workflow 'doubld'", "It has doubled.", "Did you mean 'doubled'?"]),
         ("numbers_of_mine.py:double", ["'double' is an operator, not a workflow", "@workflow"]),
-        ("numbers_of_mine.py:HERE", ["'HERE' is a str, not a workflow"]),
+        ("numbers_of_mine.py:HERE", ["'HERE' is of type str, not a workflow"]),
         ("plain_of_mine.py", ["has no workflow; decorate a function with @workflow"]),
     ],
 )
@@ -192,6 +192,37 @@ def test_a_missing_package_says_what_to_install() -> None:
     assert "Install 'no_such_package_anywhere' in this environment, or correct the name." in message
 
 
+def test_a_missing_module_of_a_package_of_ones_own_is_not_to_be_installed() -> None:
+    write("parts_of_mine/__init__.py", "")
+    write("flows_of_mine.py", "import parts_of_mine.wheels\n" + ONE)
+    message = fail("flows_of_mine.py:doubled", UsageError)
+    assert message.endswith("The package 'parts_of_mine' has no such module; correct the name.")
+
+
+def test_files_that_import_each_other_are_not_to_be_renamed() -> None:
+    write("here_of_mine.py", "import there_of_mine\nx = 1\n")
+    write("there_of_mine.py", "from here_of_mine import x\n")
+    message = fail("here_of_mine.py:doubled", UsageError)
+    assert "cannot import name 'x'" in message
+    assert "Rename" not in message
+
+
+def test_a_file_beside_that_hides_a_module_is_told_to_be_renamed() -> None:
+    write("colorsys.py", "")
+    write("flows_of_mine.py", "import colorsys\ncolorsys.rgb_to_hsv\n" + ONE)
+    sys.modules.pop("colorsys", None)
+    message = fail("flows_of_mine.py:doubled", UsageError)
+    sys.modules.pop("colorsys", None)
+    assert "colorsys.py is named like the package 'colorsys' and hides it. Rename the file." in message
+
+
+def test_an_endless_recursion_shows_few_of_its_calls() -> None:
+    write("flows_of_mine.py", "def f():\n    f()\n\nf()\n")
+    lines = fail("flows_of_mine.py:doubled", UsageError).splitlines()
+    assert any("more calls" in line for line in lines)
+    assert len(lines) < 50
+
+
 def test_a_syntax_error_points_at_the_place() -> None:
     write("flows_of_mine.py", "def f():\n    return (1 +\n")
     message = fail("flows_of_mine.py:doubled", UsageError)
@@ -261,3 +292,30 @@ def test_the_stock_is_found_again_after_a_project_that_hides_it() -> None:
     write("plain/flows_of_mine.py", "from operators.split import split_random\n" + ONE)
     assert load_workflow("theirs/flows.py:tripled").name == "tripled"
     assert load_workflow("plain/flows_of_mine.py:doubled").name == "doubled"
+
+
+def test_an_edit_of_equal_size_and_time_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    text = """
+from flowlearner import operator, workflow
+
+@operator
+def add(x: int) -> int:
+    return x + {}
+
+@workflow
+def flow(x: int) -> int:
+    return add(x)
+"""
+    file = tmp_path / "same_tick.py"
+    results = []
+    for number in (1, 2):
+        file.write_text(text.format(number))
+        os.utime(file, ns=(0, 0))
+        results.append(load_workflow(str(file)).fn(0))
+    # As in the next process, which finds what this one has compiled.
+    sys.modules.pop("same_tick")
+    file.write_text(text.format(3))
+    os.utime(file, ns=(0, 0))
+    results.append(load_workflow(str(file)).fn(0))
+    assert results == [1, 2, 3]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -10,8 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeClassifier
 
-from flowlearner import CompileError, Metric, UsageError, operator, workflow
+from flowlearner import CompileError, Metric, Model, UsageError, operator, workflow
+from flowlearner.given import find_hidden_future
 from flowlearner.graph import Collection, Literal, NodeRef
 from tests.compiling import Parts, count, describe, evaluate, messages_of, problems_of, split, total, train
 
@@ -57,6 +62,12 @@ def maybe_count(n: int | None) -> int:
         lambda f: np.mean(f),
         lambda f: pd.read_csv(f),
         lambda f: pd.concat([f, f]),
+        lambda f: os.path.join("a", f),
+        lambda f: os.path.exists(f),
+        lambda f: {1: count}.get(f),
+        lambda f: {1: count}[f](3),
+        lambda f: {f: 1},
+        lambda f: {f, 3},
         lambda f: open(f),  # noqa: SIM115 - what is tested
         lambda f: pickle.dumps(f),
         lambda f: sorted([f, 2]),
@@ -125,6 +136,29 @@ def test_a_parameter_compared_with_none_is_a_mistake() -> None:
     assert "parameter 'm' is asked for its type" in second.message
 
 
+def test_what_an_operator_gave_compared_with_none_is_a_mistake() -> None:
+    @operator
+    def find(n: int) -> int | None:
+        return n
+
+    @operator
+    def note(n: int) -> None: ...
+
+    @workflow
+    def branches(n: int) -> int:
+        found = find(n)
+        nothing = note(n)  # type: ignore[func-returns-value]
+        plain = None
+        plain = count(n)
+        if nothing is None and plain is not None:
+            count(n)
+        return 1 if found is None else 2
+
+    (problem,) = problems_of(branches)
+    assert problem.location == f"{__file__}:{branches.fn.__code__.co_firstlineno + 8}"
+    assert "'found' is compared with 'is', but it is a future" in problem.message
+
+
 def test_a_static_parameter_and_a_plain_value_may_be_compared_with_none() -> None:
     from flowlearner import Static
 
@@ -156,12 +190,12 @@ def test_a_text_made_of_a_future_is_no_text() -> None:
         return [describe(f"{n!r}"), describe(str([count(n)]))]
 
     first, second = problems_of(texts)
-    assert "made of parameter 'n', a future" in first.message
-    assert "made of 'count', a future" in second.message
+    assert "made of the future parameter 'n'" in first.message
+    assert "made of the future 'count'" in second.message
 
 
 def test_an_object_or_a_table_made_of_a_future_is_no_value() -> None:
-    @dataclass
+    @dataclass(slots=True)
     class Setting:
         depth: int
 
@@ -170,17 +204,51 @@ def test_an_object_or_a_table_made_of_a_future_is_no_value() -> None:
         return setting.depth
 
     @operator
+    def use_all(settings: list[Setting]) -> int:
+        return len(settings)
+
+    @operator
     def measure(rows: pd.DataFrame) -> int:
         return len(rows)
 
     @workflow
     def wraps(n: int) -> list[int]:
-        return [use(Setting(count(n))), measure(pd.DataFrame({"auc": [1, count(n)]}))]
+        return [
+            use(Setting(count(n))),
+            measure(pd.DataFrame({"auc": [1, count(n)]})),
+            use_all([Setting(3), Setting(count(n))]),
+            use(Setting(3)),
+            measure(pd.DataFrame({"auc": [1, "a"]})),
+        ]
 
-    first, second = problems_of(wraps)
-    assert "gets test_an_object" not in first.message
-    assert "made of 'count', a future" in first.message
-    assert "made of 'count_2', a future" in second.message
+    first, second, third = problems_of(wraps)
+    assert "gets a list of 2, made of the future 'count_3'" in third.message
+    assert "made of the future 'count'" in first.message
+    assert "made of the future 'count_2'" in second.message
+
+
+def test_an_estimator_made_of_a_future_is_no_value() -> None:
+    @operator
+    def fit(model: Model, rows: pd.DataFrame) -> Model:
+        return model
+
+    @workflow
+    def builds(rows: pd.DataFrame, depth: int) -> list[Any]:
+        model = DecisionTreeClassifier(max_depth=depth)
+        return [fit(model, rows), fit(make_pipeline(StandardScaler(), model), rows)]
+
+    first, second = problems_of(builds)
+    assert "DecisionTreeClassifier, made of the future parameter 'depth'" in first.message
+    assert "Pipeline, made of the future parameter 'depth'" in second.message
+
+
+def test_an_estimator_that_holds_itself_is_a_value() -> None:
+    class Own:
+        def get_params(self, deep: int) -> None: ...
+
+    own = Own()
+    own.self = own  # type: ignore[attr-defined]
+    assert find_hidden_future([own]) is None
 
 
 def test_copies_of_a_future_are_the_future() -> None:
@@ -259,7 +327,7 @@ def test_outputs_read_wrongly_say_which_there_are_and_tracing_goes_on() -> None:
     @workflow
     def reads(n: int) -> int:
         given = edges(n)
-        a = given["low"]  # type: ignore[call-overload]
+        a = given["high"]  # type: ignore[call-overload]
         b = given[5]  # type: ignore[misc]
         c, d, e = edges(n)  # type: ignore[misc]
         count(n, a, b, c, d, e)  # type: ignore[call-arg]
@@ -268,10 +336,8 @@ def test_outputs_read_wrongly_say_which_there_are_and_tracing_goes_on() -> None:
 
     found = problems_of(reads)
     assert [p.kind for p in found] == ["unknown-output"] * 3 + ["surplus-argument"]
-    assert (
-        "'edges' has no output ['low']; it gives low, high. Did you mean 'low'? Write .low"
-        in found[0].message
-    )
+    words = "'edges' has no output ['high']; it gives low, high. Read one by its name, such as .high."
+    assert words in found[0].message
     assert "'edges' has no output [5]" in found[1].message
     assert "gives 2 outputs (low, high) but is unpacked into 3 names" in found[2].message
 

@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 import cloudpickle
+import numpy as np
 import pytest
 
 from flowlearner import DefinitionError, Metric, Operator, operator
@@ -102,6 +103,11 @@ def test_map_refuses_lists_of_different_lengths_and_no_list_at_all() -> None:
         double.map([1, 2], factor=[1.0, 2.0, 3.0])
     with pytest.raises(ValueError, match="at least one argument that is a list"):
         double.map(1)
+
+
+def test_map_says_how_to_make_a_list_of_an_array() -> None:
+    with pytest.raises(ValueError, match=r"found ndarray: write list\(\.\.\.\) around it"):
+        double.map(np.arange(3))
 
 
 def test_an_operator_of_a_module_is_pickled_by_its_name() -> None:

@@ -125,6 +125,22 @@ def test_an_operator_outside_of_its_choice_is_refused() -> None:
         outer.compile()
 
 
+def test_an_optional_operator_may_be_left_out() -> None:
+    @workflow
+    def maybe(rows: pd.DataFrame, measure: Operator[..., Any] | None = None) -> int:
+        return measure(rows, 1) if measure else 0
+
+    assert bind_params(maybe, {"rows": "a.csv"}, seed=0).static == {"measure": None}
+    assert [n.name for n in maybe.compile(measure=size).nodes] == ["size"]
+    assert maybe.compile(measure=None).nodes == ()
+
+    @workflow
+    def outer(rows: pd.DataFrame) -> list[int]:
+        return [maybe(rows), maybe(rows, None), maybe(rows, size)]
+
+    assert [n.name for n in outer.compile().nodes] == ["maybe_3.size"]
+
+
 def test_all_mistakes_are_listed_together() -> None:
     with pytest.raises(ParameterError) as caught:
         bind_params(sizes, {"max_depth": 13, "etta": 1}, seed=0)
@@ -198,7 +214,7 @@ def test_text_becomes_a_value_of_the_declared_type(hint: Any, text: str, value: 
         (float, "fast", "expected float, found 'fast'"),
         (bool, "maybe", "expected bool, found 'maybe'"),
         (date, "31.1.2013", "expected date"),
-        (Colour, "BLUE", "expected Colour, found 'BLUE'"),
+        (Colour, "BLUE", "expected one of RED, found 'BLUE'"),
         (list[int], "1, 2", "expected list[int], found '1, 2'"),
         (Literal["a"], "b", "expected Literal['a'], found 'b'"),
         (Annotated[int, Choice([1, 2])], "x", "expected one of {1,2}, found 'x'"),

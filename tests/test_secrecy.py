@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+import pandas as pd
 import pytest
 from pydantic import BaseModel
 
 from flowlearner import DefinitionError, ParameterError, RunFailed, Secret, Static, operator, workflow
+from flowlearner.cli.parameters import describe_parameter
 from flowlearner.engine.binding import bind_literal
+from flowlearner.errors import InputError
 from flowlearner.interface import Param
 from flowlearner.params import parse_param
-from flowlearner.secrecy import conceal, holds_secret
+from flowlearner.secrecy import WatchedWrite, conceal, holds_secret
 from flowlearner.spec import make_spec
 
 
@@ -179,3 +185,72 @@ def test_a_secret_is_neither_static_nor_an_output() -> None:
         workflow(static)
     with pytest.raises(DefinitionError, match="output 'result' is a list"):
         operator(returned)
+
+
+@operator
+def repeat(token: Secret, times: int) -> str:
+    return "-" * times + token + "-" * times
+
+
+@operator
+def tabulate(token: Secret, times: int) -> pd.DataFrame:
+    return pd.DataFrame({"n": range(times), "text": [token] * times})
+
+
+@operator
+def weigh(token: Secret, times: int) -> Any:
+    return {"weights": np.zeros(times), "token": token}
+
+
+@workflow(executor="local")
+def returned(token: Secret, make: Static[str], times: int) -> Any:
+    return {"repeat": repeat, "tabulate": tabulate, "weigh": weigh}[make](token, times)
+
+
+@pytest.mark.parametrize("times", [1, 100_000])
+@pytest.mark.parametrize("make", ["repeat", "tabulate", "weigh"])
+def test_an_output_that_holds_a_secret_is_refused_however_large(
+    make: str, times: int, own_home: Path
+) -> None:
+    with pytest.raises(RunFailed, match="output 'result': it holds the text of a Secret"):
+        returned.run(token=TEXT, make=make, times=times)
+    assert [f for f in own_home.rglob("*") if f.is_file() and TEXT.encode() in f.read_bytes()] == []
+
+
+def test_a_secret_that_is_written_in_two_pieces_is_seen() -> None:
+    for cut in range(len(TEXT) + 1):
+        pieces = [b"..", TEXT[:cut].encode(), TEXT[cut:].encode(), b".."]
+
+        def write(sink: Any, pieces: list[bytes] = pieces) -> None:
+            for piece in pieces:
+                sink.write(piece)
+
+        with pytest.raises(InputError, match="the text of a Secret"):
+            WatchedWrite(write, [TEXT])(io.BytesIO())
+
+
+@operator
+def measure(token: Secret, times: int) -> pd.DataFrame:
+    return pd.DataFrame({"n": range(times), "length": len(token)})
+
+
+@workflow(executor="local")
+def measured(token: Secret) -> pd.DataFrame:
+    return measure(token, 100_000)
+
+
+def test_a_large_output_without_the_secret_is_stored() -> None:
+    assert measured.run(token=TEXT).outputs.result["length"].sum() == 100_000 * len(TEXT)
+
+
+@workflow(executor="local")
+def defaulted(token: Secret = TEXT, login: Login = Login("me", TEXT), tokens: list[Secret] = [TEXT]) -> int:  # noqa: B006, B008
+    return fail_with([token])
+
+
+def test_a_default_that_is_secret_is_shown_nowhere() -> None:
+    assert TEXT not in json.dumps(defaulted.interface.to_json())
+    assert TEXT not in json.dumps(defaulted.compile().to_json())
+    assert TEXT not in str([describe_parameter(p, set()) for p in defaulted.interface.params])
+    # What Prefect stores of a deployment.
+    assert TEXT not in str(defaulted.flow.parameters)

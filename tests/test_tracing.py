@@ -200,6 +200,16 @@ def test_a_mistake_in_a_loop_is_listed_once() -> None:
     assert [p.kind for p in problems_of(loop)] == ["type", "unknown-argument"]
 
 
+def test_a_misspelt_argument_is_not_missing_too_and_its_value_is_checked() -> None:
+    @workflow
+    def misspelt(rows: pd.DataFrame) -> Metric:
+        return evaluate(train(rows, labl=3, max_depth=3), rows, "late")  # type: ignore[call-arg]
+
+    first, second = problems_of(misspelt)
+    assert (first.kind, second.kind) == ("unknown-argument", "value")
+    assert "input 'label': expected str, found int 3" in second.message
+
+
 # Types between nodes
 
 
@@ -369,7 +379,7 @@ def test_lists_dicts_tuples_and_named_tuples_of_futures_are_checked_item_by_item
     assert "input 'values['a']' expects float but gets str" in text
     assert "input 'values[1]' expects str but gets int" in text
     assert "gets a dict of futures. Give a list[float]." in text
-    assert "A set cannot hold futures: use a list." in text
+    assert "'count_4' is used as a key or put into a set instead of a list, but it is a future" in text
 
 
 def test_the_operator_itself_in_place_of_its_result_says_to_call_it() -> None:
@@ -378,6 +388,21 @@ def test_the_operator_itself_in_place_of_its_result_says_to_call_it() -> None:
         return count(count)  # type: ignore[arg-type]
 
     assert "gets the operator 'count' itself. Call it: count(...)." in messages_of(forgets)
+
+    @workflow
+    def outer(n: int) -> int:
+        return count(forgets)  # type: ignore[arg-type]
+
+    assert "gets the workflow 'forgets' itself. Call it: forgets(...)." in messages_of(outer)
+
+
+def test_a_tuple_of_futures_has_as_many_items_as_declared() -> None:
+    @workflow
+    def longer(n: int) -> tuple[int, str]:
+        return count(n), "a", 3  # type: ignore[return-value]
+
+    (problem,) = problems_of(longer)
+    assert "expects tuple[int, str] of 2 items but gets 3" in problem.message
 
 
 def test_neither_all_outputs_nor_a_list_is_a_model() -> None:

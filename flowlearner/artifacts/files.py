@@ -20,7 +20,7 @@ _SUFFIX = re.compile(r"(\.[A-Za-z0-9]{1,12})?\.[A-Za-z0-9]{1,12}$")
 
 
 class FileCodec(Codec):
-    """A file, by the hash of its bytes. The consumer gets the path of a copy that it must not change."""
+    """A file, by the hash of its bytes and its suffix. The consumer gets a copy that it must not change."""
 
     name = "file/1"
 
@@ -62,14 +62,16 @@ def encode_file(path: str | os.PathLike[str]) -> tuple[Encoded, str]:
             raise InputError(f"{where} changed while it was stored. Run again when nothing writes it")
 
     match = _SUFFIX.search(os.path.basename(text))
+    suffix = match[0] if match else ""
     encoded = Encoded(
-        hash=digest_parts(FileCodec.name, checksum),
+        # Operators tell from the suffix how to read it, so it is a part of what they are given.
+        hash=digest_parts(FileCodec.name, checksum, *([suffix] if suffix else [])),
         codec=FileCodec.name,
         type="File",
         write=write,
         size_hint=before[0],
         preview={"kind": "file", "name": os.path.basename(text), "size_bytes": before[0]},
-        file_suffix=match[0] if match else "",
+        file_suffix=suffix,
     )
     return encoded, checksum
 

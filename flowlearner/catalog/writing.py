@@ -167,6 +167,11 @@ class Writing(Part):
         with self._write_to(run_id) as (connection, workflow):
             if artifacts:
                 self._write_artifacts(connection, artifacts, now)
+                outputs = {o.hash for n in nodes for o in n.outputs}
+                parts = dict.fromkeys(a.hash for a in artifacts if a.hash not in outputs)
+                if parts:
+                    rows = [use_row(run_id, "", "part", h, h) for h in parts]
+                    self.database.insert(connection, USES, rows)
             self._write_nodes(connection, workflow, [(run_id, n) for n in nodes])
             if entries:
                 self.database.insert(connection, ENTRIES, [entry_row(e, now) for e in entries])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,11 +14,19 @@ from rich.text import Text
 
 from flowlearner.cli.options import AsJson, make_group
 from flowlearner.cli.output import emit, get_out
-from flowlearner.cli.show import describe_artifact, make_table, print_facts, print_heading
+from flowlearner.cli.show import (
+    SEPARATOR_WIDTH,
+    describe_artifact,
+    fit_columns,
+    make_table,
+    print_facts,
+    print_heading,
+)
 from flowlearner.cli.text import (
     SHORT_ID,
     clean,
     clean_line,
+    count_of,
     shorten_line,
     show_command,
     show_number,
@@ -31,6 +40,8 @@ from flowlearner.records import Artifact, ArtifactUse
 
 ROWS_SHOWN = 10
 COLUMNS_SHOWN = 10
+LONGEST_NAME = 32
+WIDE = 100
 PART_SHOWN = 40
 USES_SHOWN = 10
 TEXT_SHOWN = 2000
@@ -99,7 +110,7 @@ def show_artifact(which: Which, json: AsJson = False) -> None:
         ("Used by", _describe_uses(consumers)),
     ]
     print_facts(console, facts)
-    _print_preview(console, artifact.preview or {})
+    print_preview(console, artifact.preview or {})
     console.print()
     console.print(
         Text(f"Write it to a file: {show_command(f'artifacts get {clean_line(which)} -o FILE')}", style="dim")
@@ -129,29 +140,11 @@ def _describe_uses(uses: list[ArtifactUse]) -> str:
     return clean_line(", ".join(found) + more) or "-"
 
 
-def _print_preview(console: Console, preview: Mapping[str, Any]) -> None:
+def print_preview(console: Console, preview: Mapping[str, Any]) -> None:
     columns = preview.get("columns")
     if preview.get("kind") == "table" and isinstance(columns, list):
         print_heading(console, "Columns")
-        table = make_table(
-            console,
-            "",
-            "type",
-            "missing",
-            "distinct",
-            "least",
-            "mean",
-            "greatest",
-            "commonest",
-            right=("missing", "distinct", "least", "mean", "greatest"),
-        )
-        for column in columns:
-            cells = [column.get(key) for key in ("type", "nulls", "distinct", "min", "mean", "max")]
-            # Of a number the range tells more than one value of it.
-            commonest = (column.get("top") or [[None]])[0][0]
-            cells.append(commonest if "mean" not in column else None)
-            table.add_row(Text(clean_line(column.get("name", ""))), *(Text(_show_cell(c)) for c in cells))
-        console.print(table)
+        _print_columns(console, columns)
         _print_head(console, columns, preview.get("head") or [])
         return
     shown = {k: v for k, v in preview.items() if k != "kind"}
@@ -160,20 +153,45 @@ def _print_preview(console: Console, preview: Mapping[str, Any]) -> None:
         print_facts(console, [(clean_line(k), clean(_show_part(v))[:TEXT_SHOWN]) for k, v in shown.items()])
 
 
+def _print_columns(console: Console, columns: Sequence[Mapping[str, Any]]) -> None:
+    facts = {"type": "type", "missing": "nulls", "least": "min", "mean": "mean", "greatest": "max"}
+    if not console.is_terminal or console.width >= WIDE:
+        facts |= {"distinct": "distinct", "commonest": "top"}
+    table = make_table(console, "", *facts, right=[f for f in facts if f not in ("type", "commonest")])
+    for column in columns:
+        # Of a number the range tells more than one value of it.
+        commonest = (column.get("top") or [[None]])[0][0] if "mean" not in column else None
+        cells = [commonest if key == "top" else column.get(key) for key in facts.values()]
+        table.add_row(Text(clean_line(column.get("name", ""))), *(Text(_show_cell(c)) for c in cells))
+    fit_columns(console, table, "type", "commonest", longest=LONGEST_NAME)
+    console.print(table)
+
+
 def _print_head(
     console: Console, columns: Sequence[Mapping[str, Any]], head: Sequence[Sequence[Any]]
 ) -> None:
     """Print the first rows, and of a wide table the first columns."""
     if not head:
         return
-    rest = len(columns) - COLUMNS_SHOWN
-    print_heading(console, f"First rows, without the last {rest} columns" if rest > 0 else "First rows")
-    shown = columns[:COLUMNS_SHOWN]
-    names = [clean_line(c.get("name", "")) for c in shown]
-    table = make_table(console, *names, right=[n for n, c in zip(names, shown, strict=True) if "mean" in c])
-    for row in head[:ROWS_SHOWN]:
-        table.add_row(*(Text(_show_cell(v)) for v in row[:COLUMNS_SHOWN]))
+    names = [shorten_line(c.get("name", ""), LONGEST_NAME) for c in columns[:COLUMNS_SHOWN]]
+    rows = [[_show_cell(v) for v in row[: len(names)]] for row in head[:ROWS_SHOWN]]
+    widths = [max(map(len, cells)) for cells in zip(names, *rows, strict=True)]
+    count = _count_fitting(widths, console.width)
+    rest = len(columns) - count
+    print_heading(
+        console, f"First rows, without the last {count_of(rest, 'column')}" if rest else "First rows"
+    )
+    right = [n for n, c in zip(names[:count], columns, strict=False) if "mean" in c]
+    table = make_table(console, *names[:count], right=right)
+    for row in rows:
+        table.add_row(*map(Text, row[:count]))
     console.print(table)
+
+
+def _count_fitting(widths: Sequence[int], room: int) -> int:
+    """Return how many columns stand beside each other without being folded; at least one."""
+    ends = list(accumulate(width + SEPARATOR_WIDTH for width in widths))
+    return max(1, sum(end - SEPARATOR_WIDTH <= room for end in ends))
 
 
 def _show_part(value: Any) -> str:

@@ -27,6 +27,7 @@ from flowlearner.errors import CatalogError
 
 SHORT_VERSION = 12
 LONGEST_NAME = 32
+WIDE = 100
 
 Name = Annotated[str, typer.Argument(metavar="NAME", show_default=False)]
 WithSource = Annotated[bool, typer.Option("--source", help="Also the source of the newest version.")]
@@ -155,6 +156,10 @@ def list_operators(limit: Limit = 50, json: AsJson = False) -> None:
         "Mean time": lambda o: show_duration(o.mean_duration_s),
         "About": lambda o: _first_line(o.doc),
     }
+    console = get_out()
+    if console.is_terminal and console.width < WIDE:
+        # What an operator does says more than how many versions of it there are.
+        del columns["Versions"], columns["Success"]
     _print_list(
         found, limit, json, columns, ["Versions", "Ran", "Cached", "Success", "Mean time"], "operator"
     )
@@ -171,7 +176,8 @@ def show_operator(name: Name, source: WithSource = False, json: AsJson = False) 
     summary = found.summary
     success = "" if summary.success_rate is None else f", {summary.success_rate:.0%} of them completed"
     facts = [
-        ("Ran", f"{summary.executed_count:,} times{success}; cached {summary.cached_count:,} times"),
+        ("Ran", f"{count_of(summary.executed_count, 'time')}{success}"),
+        ("Cached", count_of(summary.cached_count, "time")),
         ("Mean time", show_duration(summary.mean_duration_s)),
         ("Workflows", ", ".join(clean_line(w) for w in found.workflows)),
     ]

@@ -43,6 +43,7 @@ _SIGNS = {
 REFRESHES_A_SECOND = 8
 NODES_SHOWN = 60
 MESSAGE_LIMIT = 200
+NAME_WIDTH = 40
 
 
 @dataclass
@@ -154,7 +155,7 @@ class RunDisplay(RunListener):
         if live is None:
             return
         live.stop()
-        self._console.print(self._render(NODES_SHOWN))
+        self._console.print(self._render(NODES_SHOWN, self._console.width))
 
     def _print(self, text: Text) -> None:
         live = self._live
@@ -186,13 +187,13 @@ class RunDisplay(RunListener):
     # The live table
 
     def __rich_console__(self, console: Console, options: Any) -> Any:
-        yield self._render(max(3, console.height - 4))
+        yield self._render(max(3, console.height - 4), console.width)
 
-    def _render(self, limit: int) -> RenderableType:
+    def _render(self, limit: int, width: int) -> RenderableType:
         with self._lock:
             rows = sorted(self._rows.values(), key=lambda r: r.position)
             chosen = choose_rows(rows, limit)
-            table = self._make_table(chosen)
+            table = self._make_table(chosen, width)
             parts: list[RenderableType] = [self._make_title(), table]
             if len(chosen) < len(rows):
                 parts.append(Text(f"  … {len(rows) - len(chosen)} more", style="dim"))
@@ -205,10 +206,11 @@ class RunDisplay(RunListener):
             (clean_line(self._workflow), "bold"), ("  run ", "dim"), (self.run_id or "", "cyan")
         )
 
-    def _make_table(self, rows: Sequence[_Row]) -> Table:
-        table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1))
+    def _make_table(self, rows: Sequence[_Row], width: int) -> Table:
+        # Expanded, so that the last column takes what the others leave instead of taking from them.
+        table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1), expand=True)
         table.add_column(width=1)
-        table.add_column(no_wrap=True, overflow="ellipsis", max_width=40)
+        table.add_column(no_wrap=True, overflow="ellipsis", max_width=min(NAME_WIDTH, width // 2))
         table.add_column(no_wrap=True, justify="right", min_width=8)
         table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
         for row in rows:

@@ -49,7 +49,7 @@ def list_failure_lines(error: ErrorInfo) -> list[str]:
     if not blocks:
         return []
     raised, causes = blocks[-1], blocks[:-1]
-    lines = [*_show_frames(raised), *_drop_known(raised.text, clean(error.message))]
+    lines = [*_show_frames(raised), *_drop_known(raised.text, clean(error.message).rstrip())]
     for cause in reversed(causes):
         own = [f for f in cause.frames if not f.is_library]
         # Libraries raise anew what they caught; that says nothing.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 from rich import box
@@ -19,6 +20,7 @@ from flowlearner.errors import ParameterError, UsageError, shorten, suggest
 from flowlearner.interface import MISSING, Param, default_text
 from flowlearner.loading import load_workflow
 from flowlearner.params import read_param
+from flowlearner.secrecy import conceal
 
 META = "flowlearner.call"
 _NUMBER = re.compile(r"-\.?\d")
@@ -132,7 +134,7 @@ def read_parameters(call: Call, assignments: Sequence[str]) -> dict[str, Any]:
     texts: list[tuple[str, str | None, str]] = []
     for assignment in assignments:
         name, equals, value = assignment.partition("=")
-        if not equals:
+        if not equals or not name.strip():
             raise UsageError(f"-p {assignment}: expected NAME=VALUE, for example -p max_depth=4")
         texts.append((name.strip(), value, f"-p {name.strip()}"))
     texts += [(name, value, f"--{name}") for name, value in call.given]
@@ -230,6 +232,8 @@ def describe_parameter(param: Param, options: set[str]) -> tuple[Text, Text, Tex
     kind = clean_line(param.type)
     if param.type.bounds is not None:
         kind += f" {clean_line(param.type.bounds)}"
+    elif isinstance(param.type.base, type) and issubclass(param.type.base, Enum):
+        kind += f": {shorten(param.type.base.__members__)}"
     if param.required:
         default = Text("required", style="bold red")
     elif param.type.kind == "seed" and param.default in (MISSING, None):
@@ -240,7 +244,7 @@ def describe_parameter(param: Param, options: set[str]) -> tuple[Text, Text, Tex
 
 
 def _show_default(param: Param) -> str:
-    value = default_text(param.default)
+    value = default_text(conceal(param.default, param.type))
     text = clean_line(value)
     if param.type.kind == "file" or param.type.is_table:
         # The end of a path tells more than its beginning.

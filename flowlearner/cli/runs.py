@@ -42,7 +42,7 @@ from flowlearner.cli.text import (
     show_number,
 )
 from flowlearner.client import Client, Comparison, Row, Run
-from flowlearner.errors import PlatformError, UsageError
+from flowlearner.errors import PlatformError, UsageError, suggest
 from flowlearner.records import LogLine
 
 FOLLOW_POLL_S = 0.3
@@ -117,8 +117,7 @@ def _list_and_print(filters: dict[str, Any], order: dict[str, Any], limit: int, 
             filters["sweep_id"] = client.get_sweep(filters["sweep_id"]).id
         runs = client.list_runs(limit=limit, **filters, **order)
         if not runs:
-            for sentence in client.explain_names(filters.get("query") or ""):
-                say(sentence)
+            _say_unknown_names(client, filters)
         if json:
             emit([r.summary_json() for r in runs])
             return
@@ -129,6 +128,16 @@ def _list_and_print(filters: dict[str, Any], order: dict[str, Any], limit: int, 
             console.print(Text("No run fits." if narrowed else f"No runs yet. {FIRST_RUN}"))
             return
         print_runs(console, runs, total)
+
+
+def _say_unknown_names(client: Client, filters: Mapping[str, Any]) -> None:
+    """Say which of the names that were asked for nothing has, with the nearest that something has."""
+    for kind, list_all in (("workflow", client.list_workflows), ("experiment", client.list_experiments)):
+        name, known = filters.get(kind), [found.name for found in list_all()]
+        if name is not None and name not in known:
+            say(f"There is no {kind} '{name}'.{suggest(name, known)}")
+    for sentence in client.explain_names(filters.get("query") or ""):
+        say(sentence)
 
 
 @app.command("show")

@@ -34,6 +34,7 @@ from flowlearner.records import Artifact, ErrorInfo, NodeRun, OutputRecord, Stat
 METRICS_IN_LIST = 3
 NODES_SHOWN = 100
 TAG_SHOWN = 100
+PREVIEW_SHOWN = 60
 FULL_WIDTH = 80
 # Of the box that lists have on a terminal.
 SEPARATOR_WIDTH = 3
@@ -203,12 +204,16 @@ def print_heading(console: Console, title: str) -> None:
 
 
 def describe_output(output: OutputRecord, artifact: Artifact | None) -> Text:
-    """Return a scalar's value, a table's shape, or the type."""
+    """Return a scalar's value, a table's shape, the beginning of a structure, or the type."""
     if output.value is not None:
         value = output.value
         text = show_number(value) if isinstance(value, float) else show_value(value, 200)
         return Text(text)
-    return Text(describe_artifact(artifact) if artifact is not None else clean_line(output.type))
+    if artifact is None:
+        return Text(clean_line(output.type))
+    preview = artifact.preview or {}
+    text = f" {shorten_line(preview.get('text', ''), PREVIEW_SHOWN)}" if preview.get("kind") == "json" else ""
+    return Text(describe_artifact(artifact) + text)
 
 
 def describe_artifact(artifact: Artifact) -> str:

@@ -98,6 +98,10 @@ class Client:
 
         Raises:
             NotFoundError: no run has the id, or several start with it.
+
+        Example:
+            run = client.get_run("1f3a")
+            run.status, run.metrics["auc"], run.outputs.model
         """
         return Run(self, self.get_record(run_id))
 
@@ -196,6 +200,9 @@ class Client:
         Raises:
             QueryError: the query does not parse; it holds the position.
             ParameterError: no such status or order.
+
+        Example:
+            best = client.list_runs(workflow="delays", order_by="metric.auc", limit=1)[0]
         """
         records = self.catalog.list_runs(
             query=query,
@@ -251,6 +258,9 @@ class Client:
 
         Raises:
             UsageError: fewer than two runs, or one twice.
+
+        Example:
+            client.compare(["1f3a", "9c0d"]).to_json()["metrics"]
         """
         runs = [self.get_run(i) for i in run_ids]
         if len({r.id for r in runs}) < max(len(runs), 2):
@@ -266,6 +276,10 @@ class Client:
 
         Raises:
             NotFoundError: no such run, or no such node in it.
+
+        Example:
+            for line in client.list_logs("1f3a", node="train"):
+                print(line.at, line.message)
         """
         record = self.catalog.get_run(run_id)
         names = [n.name for n in record.nodes]
@@ -290,7 +304,11 @@ class Client:
     # Changing runs
 
     def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
-        """Set tags of a run; other tags stay."""
+        """Set tags of a run; other tags stay.
+
+        Example:
+            client.set_tags("1f3a", {"stage": "candidate"})
+        """
         self.catalog.set_tags(self.catalog.resolve_run_id(run_id), tags)
 
     def remove_tags(self, run_id: str, names: Iterable[str]) -> None:
@@ -306,6 +324,9 @@ class Client:
 
         Raises:
             UsageError: one of them is still running.
+
+        Example:
+            client.delete_runs([run.id for run in client.search("status = FAILED and created < 30d")])
         """
         records = [self.get_record(i) for i in run_ids]
         running = [r.id for r in records if not r.status.is_final]
@@ -331,6 +352,10 @@ class Client:
 
         Raises:
             UsageError: the run has ended already.
+
+        Example:
+            for run in client.list_runs(status="RUNNING"):
+                client.cancel_run(run.id)
         """
         record = self.catalog.get_run(run_id)
         if is_abandoned(record):
@@ -417,6 +442,9 @@ class Client:
         Raises:
             NotFoundError: no such run or output.
             ArtifactError: the bytes are missing or damaged, or were pickled and `unsafe` is false.
+
+        Example:
+            rows = client.load_output("1f3a", "split.train")
         """
         return self._load(self.get_artifact(run_id, name), unsafe)
 
@@ -440,6 +468,9 @@ class Client:
         Raises:
             UsageError: the suffix names a form that the value does not have.
             StorageError: the file cannot be written.
+
+        Example:
+            client.save_output("1f3a", "split.train", "train.parquet")
         """
         return self.save_artifact(self.get_artifact(run_id, name), path)
 
@@ -512,6 +543,10 @@ class Client:
 
         Raises:
             UsageError: a run is going on; it may be about to use what would go.
+
+        Example:
+            print(client.collect_garbage())  # what would go
+            client.collect_garbage(dry_run=False)
         """
         return collect_garbage(self.catalog, self.store, self._list_running, dry_run=dry_run)
 

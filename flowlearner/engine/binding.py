@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
 
 from flowlearner.artifacts import choose_codec
 from flowlearner.cache import BoundValue
@@ -17,7 +17,15 @@ from flowlearner.operation import Operator
 from flowlearner.params import ARTIFACT_PREFIX
 from flowlearner.records import Artifact
 from flowlearner.secrecy import conceal
-from flowlearner.spec import TypeSpec, list_item_specs
+from flowlearner.spec import (
+    TypeSpec,
+    fits,
+    holds_kind,
+    is_namedtuple,
+    is_union,
+    list_item_specs,
+    make_spec,
+)
 
 
 class Binder:
@@ -66,11 +74,9 @@ class Binder:
 
     def bind_value(self, param: Param, value: Any) -> BoundValue:
         """Bind a value that is known without running anything; a file or a table by name is stored."""
-        if not is_named(param, value):
-            return bind_literal(value, param)
-        artifact = self._resolver.resolve(param, value)
-        self._stored.append(artifact)
-        return BoundValue(artifact.hash, artifact)
+        bound, stored = bind_given(value, param, self._resolver)
+        self._stored += stored
+        return bound
 
     def take_stored(self) -> list[Artifact]:
         """Return the artifacts that were stored since the last time; the catalog does not know them yet."""
@@ -79,17 +85,8 @@ class Binder:
 
     def _bind_collection(self, binding: Collection, param: Param) -> BoundValue:
         specs = list_item_specs(param.type.base, binding.make, len(binding.items))
-        items = tuple(self.bind(b, Param(param.name, s)) for b, s in zip(binding.items, specs, strict=True))
-        unstable = next((i.unstable for i in items if i.unstable), None)
-        hashes = [i.hash or "" for i in items]
-        keys = [repr(k) for k in binding.keys]
-        return BoundValue(
-            None if unstable else digest_parts("collection/1", binding.make.__name__, *keys, *hashes),
-            items=items,
-            make=binding.make,
-            keys=binding.keys,
-            unstable=unstable,
-        )
+        items = [self.bind(b, Param(param.name, s)) for b, s in zip(binding.items, specs, strict=True)]
+        return _combine(binding.make, binding.keys, items)
 
 
 def find_secrets(binding: Binding, spec: TypeSpec, found: list[str]) -> None:
@@ -117,6 +114,51 @@ def is_named(param: Param, value: Any) -> bool:
         return True
     takes_text = param.type.kind == "secret" or (param.type.base is str and param.type.kind is None)
     return str(value).startswith(ARTIFACT_PREFIX) and not takes_text
+
+
+def bind_given(value: Any, param: Param, resolver: InputResolver) -> tuple[BoundValue, list[Artifact]]:
+    """Bind a value that is known without running anything; files and tables that it names are stored.
+
+    Returns:
+        the bound value and what was stored for it.
+
+    Raises:
+        InputError: a file does not read.
+    """
+    param = Param(param.name, _choose_member(param.type, value))
+    if is_named(param, value):
+        artifact = resolver.resolve(param, value)
+        return BoundValue(artifact.hash, artifact), [artifact]
+    if not holds_kind(param.type, "file") or not isinstance(value, (list, tuple, dict, set, frozenset)):
+        return bind_literal(value, param), []
+    if isinstance(value, (set, frozenset)):
+        return BoundValue(None, value=value, unstable="it is a set of files. Give a list of them"), []
+    cls = type(value)
+    make: Any = cls if is_namedtuple(cls) else next(c for c in (list, tuple, dict) if isinstance(value, c))
+    keys = tuple(value) if isinstance(value, dict) else ()
+    given = list(value.values()) if isinstance(value, dict) else list(value)
+    specs = list_item_specs(param.type.base, make, len(given))
+    items: list[BoundValue] = []
+    stored: list[Artifact] = []
+    for key, item, spec in zip(keys or range(len(given)), given, specs, strict=True):
+        bound, found = bind_given(item, Param(f"{param.name}[{key!r}]", spec), resolver)
+        items.append(bound)
+        stored += found
+    return _combine(make, keys, items), stored
+
+
+def _choose_member(spec: TypeSpec, value: Any) -> TypeSpec:
+    """Return the member of a union by which a value is a file, or holds some; else the type itself."""
+    members = [make_spec(m) for m in get_args(spec.base)] if is_union(spec.base) else []
+    holding = [m for m in members if holds_kind(m, "file")]
+    return next((m for m in holding if fits(value, m)), spec)
+
+
+def _combine(make: Any, keys: tuple[Any, ...], items: Sequence[BoundValue]) -> BoundValue:
+    unstable = next((i.unstable for i in items if i.unstable), None)
+    parts = [make.__name__, *map(repr, keys), *(i.hash or "" for i in items)]
+    hash_ = None if unstable else digest_parts("collection/1", *parts)
+    return BoundValue(hash_, items=tuple(items), make=make, keys=keys, unstable=unstable)
 
 
 def bind_literal(value: Any, param: Param) -> BoundValue:

@@ -7,7 +7,7 @@ import copy
 import os
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from flowlearner.errors import (
 from flowlearner.interface import Output, Param
 from flowlearner.operation import Operator
 from flowlearner.records import Artifact, ErrorInfo, LogLine, MetricPoint, OutputRecord
+from flowlearner.secrecy import WatchedWrite
 from flowlearner.spec import Mismatch, TypeSpec, conform, is_namedtuple, list_item_specs, type_text
 from flowlearner.types import Columns
 
@@ -223,27 +224,29 @@ def store_outputs(
     for output in operator.interface.outputs:
         where = f"operator '{operator.name}', output '{output.name}'"
         try:
-            record, artifact = store_value(output, named[output.name], store)
+            record, artifact = store_value(output, named[output.name], store, secrets)
         except UserError as error:
             raise OperatorError(f"{where}: {error}") from error
-        if any(s.encode() in (artifact.inline or b"") for s in secrets if len(s) >= MIN_SECRET_CHARS):
-            raise OperatorError(
-                f"{where}: it holds the text of a Secret, which would be stored. Return it without"
-            )
         records.append(record)
         artifacts.append(artifact)
     return tuple(records), tuple(artifacts)
 
 
-def store_value(output: Output, value: Any, store: ArtifactStore) -> tuple[OutputRecord, Artifact]:
+def store_value(
+    output: Output, value: Any, store: ArtifactStore, secrets: Sequence[str] = ()
+) -> tuple[OutputRecord, Artifact]:
     """Encode and store one output.
 
     Raises:
-        UserError: the value cannot be stored.
+        UserError: the value cannot be stored, or holds the text of a secret.
         StorageError: its bytes cannot be written.
     """
     codec = choose_codec(output.type.hint, value)
-    artifact = store.put(codec.encode(value, output.type.hint))
+    encoded = codec.encode(value, output.type.hint)
+    texts = [s for s in secrets if len(s) >= MIN_SECRET_CHARS]
+    if texts:
+        encoded = replace(encoded, write=WatchedWrite(encoded.write, texts))
+    artifact = store.put(encoded)
     scalar = value if is_scalar(value) else None
     return OutputRecord(output.name, artifact.hash, artifact.type, scalar), artifact
 

@@ -1,6 +1,6 @@
 """The `prefect` executor: a run is a Prefect flow run, each node that runs a Prefect task.
 
-This is the one module that imports Prefect. Keys, results and liveness are ours: Prefect's cache,
+It alone imports Prefect, with `connection`. Keys, results and liveness are ours: Prefect's cache,
 result persistence and flow heartbeats are off.
 """
 
@@ -14,11 +14,10 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
-from time import monotonic, sleep
 from typing import Any
 
 # Prefect reads its logging set-up once, at import; a user's own choice in the environment wins.
@@ -31,13 +30,7 @@ import prefect
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import RunInput, State, TaskRunResult
-from prefect.context import (
-    FlowRunContext,
-    SettingsContext,
-    SyncClientContext,
-    TaskRunContext,
-    get_settings_context,
-)
+from prefect.context import FlowRunContext, TaskRunContext
 from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
 from prefect.settings import PREFECT_API_URL
@@ -48,8 +41,8 @@ from prefect.tasks import Task
 from flowlearner.config import get_settings
 from flowlearner.definition import Definition
 from flowlearner.engine.base import RunListener, RunOptions
-from flowlearner.engine.endpoint import is_loopback
-from flowlearner.engine.logs import FORWARDED, node_handler, outside_node
+from flowlearner.engine.connection import connected
+from flowlearner.engine.logs import FORWARDED, outside_node
 from flowlearner.engine.node import NodeCancelled, NodeFailure, describe_error
 from flowlearner.engine.server import ensure_server
 from flowlearner.engine.submit import Submission, is_run_id, new_run_id, prepare, run_submission
@@ -58,11 +51,9 @@ from flowlearner.errors import ParameterError, ServerError
 from flowlearner.interface import MISSING, Param
 from flowlearner.params import conform_given, parse_param
 from flowlearner.records import ErrorInfo, LogLine, Status
+from flowlearner.secrecy import conceal
 from flowlearner.spec import Mismatch
 
-BUSY_LIMIT_S = 10.0
-BUSY_PAUSE_S = 0.05
-LOCAL_RETRIES = 3
 CANCEL_POLL_S = 2.0
 
 
@@ -223,7 +214,7 @@ def run_flow(submission: Submission) -> str:
     call = _Call(submission)
     token = _call.set(call)
     try:
-        with outside_node(), _connected(url), prefect.tags(*_name_tags(submission.options)):
+        with outside_node(), connected(url), prefect.tags(*_name_tags(submission.options)):
             flow(**parameters, return_state=True)
     except Exception as error:
         if call.run_id is None and call.error is None:
@@ -242,55 +233,6 @@ def _refused(url: str, error: Exception) -> ServerError:
     return ServerError(
         f"The Prefect server at {url} fails or does not answer ({type(error).__name__}: {error})."
     )
-
-
-@contextlib.contextmanager
-def _connected(url: str) -> Iterator[None]:
-    """Let Prefect use a server, and what its threads log reach the node that runs in them."""
-    logger = logging.getLogger("prefect.task_runs")
-    context = get_settings_context()
-    # 14 s in place of 62: a server on this machine that has not come back by then will not.
-    retries = {"max_retries": LOCAL_RETRIES} if is_loopback(url) else {}
-    settings = context.settings.model_copy(
-        update={
-            "api": context.settings.api.model_copy(update={"url": url}),
-            "flows": context.settings.flows.model_copy(update={"heartbeat_frequency": None}),
-            "client": context.settings.client.model_copy(update=retries),
-        }
-    )
-    # `temporary_settings` reads and checks every setting anew, which takes longer than a small run.
-    with (
-        SettingsContext(profile=context.profile, settings=settings),
-        SyncClientContext() as connection,
-    ):
-        # A client that is made with settings of its own is passed by: Prefect then makes one for each task.
-        transport: Any = connection.client._client._transport
-        transport.handle_request = _insist(transport.handle_request)
-        logger.addHandler(node_handler)
-        try:
-            yield
-        finally:
-            logger.removeHandler(node_handler)
-
-
-def _insist(send: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Make a client's transport ask again at once where the server's database was just being written.
-
-    SQLite refuses what has read before another wrote, and the server says 503 then: to most requests right
-    after a run, while it still takes in the states of the tasks. Prefect's client waits for 2, 4, 8 ... s.
-    """
-
-    def send_until_taken(request: Any) -> Any:
-        deadline = monotonic() + BUSY_LIMIT_S
-        while True:
-            response = send(request)
-            if response.status_code != 503 or "retry-after" in response.headers or monotonic() > deadline:
-                return response
-            response.read()
-            response.close()
-            sleep(BUSY_PAUSE_S)
-
-    return send_until_taken
 
 
 def make_flow(
@@ -409,7 +351,7 @@ def make_signature(definition: Definition) -> inspect.Signature:
     for p in definition.interface.params:
         default: Any = inspect.Parameter.empty
         if not p.required:
-            default = None if p.default is MISSING else _as_parameter(p.default)
+            default = None if p.default is MISSING else _show_default(p)
         follows_default = bool(params) and params[-1].default is not inspect.Parameter.empty
         if p.keyword_only or (p.required and follows_default):
             kind = inspect.Parameter.KEYWORD_ONLY
@@ -435,7 +377,7 @@ def _from_prefect(definition: Definition, parameters: Mapping[str, Any]) -> dict
         param = definition.interface.by_name.get(name)
         is_json = value is None or isinstance(value, (bool, int, float, str, list, dict))
         if param is not None and is_json:
-            if param.default is not MISSING and value == _as_parameter(param.default):
+            if param.default is not MISSING and value == _show_default(param):
                 continue
             try:
                 conform_given(param, value)
@@ -445,6 +387,10 @@ def _from_prefect(definition: Definition, parameters: Mapping[str, Any]) -> dict
                     value = parse_param(param, value if isinstance(value, str) else json.dumps(value))
         given[name] = value
     return given
+
+
+def _show_default(param: Param) -> Any:
+    return _as_parameter(conceal(param.default, param.type))
 
 
 def _as_parameter(value: Any) -> Any:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections import ChainMap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
-from typing import Any
+from types import CodeType
+from typing import Any, ClassVar
 
 import cloudpickle
 
@@ -72,7 +75,7 @@ def call_in_child(
     ours, theirs = Pipe()
     try:
         try:
-            body = cloudpickle.dumps(request)
+            body = _dump(request)
         except Exception as error:  # noqa: BLE001 - whatever the user's objects raise
             message = f"the operator cannot be sent to a child process: {type(error).__name__}: {error}"
             raise NodeFailure(ErrorInfo(type(error).__name__, message)) from None
@@ -90,6 +93,27 @@ def call_in_child(
     finally:
         ours.close()
         child.kill()
+
+
+def _dump(request: Request) -> bytes:
+    with io.BytesIO() as body:
+        _Pickler(body).dump(request)
+        return body.getvalue()
+
+
+def _reduce_code(code: CodeType) -> tuple[Any, ...]:
+    build, parts = cloudpickle.Pickler.dispatch_table[CodeType](code)
+    return _build_code, (build, parts, code.co_filename)
+
+
+def _build_code(build: Callable[..., CodeType], parts: tuple[Any, ...], filename: str) -> CodeType:
+    return build(*parts).replace(co_filename=filename)
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    """Keeps the names of the files that code is from, which a traceback shows with their lines."""
+
+    dispatch_table: ClassVar[Any] = ChainMap({CodeType: _reduce_code}, cloudpickle.Pickler.dispatch_table)
 
 
 def _listen(ours: Connection, child: ChildProcess, context: NodeContext, timeout_s: float | None) -> Outcome:

@@ -22,6 +22,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from flowlearner.config import Settings
 from flowlearner.engine.endpoint import (
@@ -89,10 +92,12 @@ class _State:
         pid_started: as in `lease`; None until the server has answered once.
     """
 
-    pid: int
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    pid: Annotated[int, Field(gt=0, lt=1 << 31)]
     host: str
     boot_id: str
-    port: int
+    port: Annotated[int, Field(gt=0, lt=1 << 16)]
     home: str
     spawned_at: float
     pid_started: float | None = None
@@ -109,6 +114,9 @@ class _State:
         # Never confirmed: then its age must fit, give or take what a loaded machine needs for a fork.
         age = find_process_age_s(self.pid)
         return age is not None and abs(time.time() - self.spawned_at - age) < SPAWN_LIMIT_S
+
+
+_STATE = TypeAdapter(_State)
 
 
 class _PortTaken(Exception):
@@ -195,8 +203,9 @@ class _LocalServer:
     def read_state(self) -> _State | None:
         """Return what the last starter noted; it may be of a process that has ended."""
         try:
-            return _State(**json.loads(self.state_path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
+            # What was damaged or written by hand is checked, not only parsed.
+            return _STATE.validate_json(self.state_path.read_bytes())
+        except (OSError, ValueError):
             return None
 
     def write_state(self, state: _State) -> None:
@@ -357,7 +366,6 @@ class _LocalServer:
                 errno.EDQUOT,
                 errno.ENOTDIR,
                 errno.EEXIST,
-                errno.EEXIST,
                 errno.ENOENT,
             ):
                 raise
@@ -385,6 +393,10 @@ class _LocalServer:
             "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://{HOST}:{port},http://localhost:{port}",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "DO_NOT_TRACK": "1",
+            # By default each change of a task is a transaction of its own. Hundreds of them at once queue for
+            # SQLite's lock, and now and then everything stood still for the minute until they gave up.
+            "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
+            "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "0.5",
             "NO_COLOR": "1",
             # The folder that it runs in is data, not code.
             "PYTHONSAFEPATH": "1",

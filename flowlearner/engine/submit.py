@@ -26,7 +26,7 @@ from flowlearner.catalog import Catalog
 from flowlearner.config import Settings
 from flowlearner.definition import Definition
 from flowlearner.engine.base import EXECUTORS, RunContext, RunListener, RunOptions, check_resources, utc_now
-from flowlearner.engine.binding import Binder, bind_literal, find_secrets, is_named
+from flowlearner.engine.binding import Binder, bind_given, bind_literal, find_secrets, is_named
 from flowlearner.engine.local import LocalLauncher
 from flowlearner.engine.logs import captured, hide_secrets
 from flowlearner.engine.node import check_artifact_columns, describe_error
@@ -37,7 +37,7 @@ from flowlearner.errors import FlowLearnerError, NotFoundError, ParameterError, 
 from flowlearner.graph import Graph
 from flowlearner.inputs import InputResolver
 from flowlearner.lease import get_process_owner, is_dead
-from flowlearner.params import ARTIFACT_PREFIX, BoundParams, bind_params
+from flowlearner.params import ARTIFACT_PREFIX, BoundParams, bind_params, check_limits
 from flowlearner.records import (
     Artifact,
     CodeInfo,
@@ -118,6 +118,7 @@ def prepare(
         )
     bound = bind_params(definition, params, options.seed)
     graph = definition.compile(**bound.static)
+    check_limits(graph, bound.values)
     check_resources(graph)
     for name in options.refresh:
         if name not in graph.by_name:
@@ -156,8 +157,12 @@ def bind_values(
     recorded = describe_params(submission)
     for name, value in submission.bound.values.items():
         param = submission.definition.interface.by_name[name]
-        if name in submission.bound.secrets or (_is_plain(value) and not is_named(param, value)):
+        if name in submission.bound.secrets:
             values[name] = bind_literal(value, param)
+            continue
+        if _is_plain(value) and not is_named(param, value):
+            values[name], stored = bind_given(value, param, resolver)
+            artifacts += stored
             continue
         artifact = resolver.resolve(param, value)
         check_artifact_columns(artifact, param, store)
@@ -251,21 +256,12 @@ def run_submission(
     """Record a submission as a run, drive its nodes with a launcher, and record how it ended."""
     run_id = run_id or new_run_id()
     with opened(submission.settings) as (catalog, store), captured(), _Interruption() as interruption:
-        resolver = InputResolver(catalog, store, submission.settings.file_limit_bytes)
         record, workflow, operators = describe_run(submission, run_id, flow_run_id, api_url)
-        failure: ErrorInfo | None = None
-        values: dict[str, BoundValue] = {}
-        artifacts: list[Artifact] = []
         snapshot = take_snapshot(
             submission.definition.fn.__module__, submission.settings.snapshot_limit_bytes
-        )
-        stored = store.put(snapshot.encode())
+        ).encode()
+        stored = store.put(snapshot)
         record = replace(record, code=replace(record.code, snapshot=stored.hash))
-        try:
-            values, artifacts, recorded = bind_values(submission, resolver, store)
-            record = replace(record, params=recorded)
-        except UserError as error:
-            failure = describe_error(error, submission.secrets)
         context = RunContext(
             run_id=run_id,
             graph=submission.graph,
@@ -275,15 +271,21 @@ def run_submission(
             listener=submission.listener,
             secrets=submission.secrets,
         )
-        binder = Binder(values, submission.options.seed, resolver)
-        scheduler = Scheduler(context, binder, [stored, *artifacts])
-        interruption.scheduler = scheduler
+        resolver = InputResolver(catalog, store, submission.settings.file_limit_bytes)
+        values: dict[str, BoundValue] = {}
+        scheduler = Scheduler(context, Binder(values, submission.options.seed, resolver), [stored])
         catalog.store_crashes(is_dead)
         catalog.begin_run(record, workflow, operators)
-        submission.listener.run_started(run_id, submission.graph)
         status = Status.FAILED
+        failure: ErrorInfo | None = None
         try:
+            submission.listener.run_started(run_id, submission.graph)
+            # It may have gone as garbage until the run began, which holds the collection of garbage up.
+            store.put(snapshot)
+            # To read large inputs takes a while, in which people look for the run.
+            failure = read_inputs(submission, resolver, context, values)
             if failure is None:
+                interruption.scheduler = scheduler
                 scheduler.run(launcher)
                 status, failure = finish(scheduler)
             else:
@@ -303,6 +305,22 @@ def run_submission(
         if scheduler.platform_error is not None:
             raise scheduler.platform_error
     return run_id
+
+
+def read_inputs(
+    submission: Submission, resolver: InputResolver, context: RunContext, values: dict[str, BoundValue]
+) -> ErrorInfo | None:
+    """Bind the parameters of a run that has begun, into `values`; return why that cannot be."""
+    try:
+        bound, artifacts, recorded = bind_values(submission, resolver, context.store)
+    except UserError as error:
+        return describe_error(error, submission.secrets)
+    values.update(bound)
+    if artifacts:
+        with context.catalog.batch():
+            context.catalog.record_nodes(context.run_id, (), artifacts)
+            context.catalog.update_run(context.run_id, params=recorded)
+    return None
 
 
 def finish(scheduler: Scheduler) -> tuple[Status, ErrorInfo | None]:

@@ -13,21 +13,30 @@ and files, builtins and Python's own modules. Names of local variables do enter.
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import FunctionType
 from typing import Any
 
-from flowlearner.canonical import digest_parts
+from flowlearner.canonical import classes_by_name, digest_parts
 from flowlearner.fingerprint.follow import Follower
-from flowlearner.fingerprint.names import Place
+from flowlearner.fingerprint.names import Place, is_user_class
 from flowlearner.fingerprint.origin import is_user_module
 from flowlearner.fingerprint.source import note_modules, read_loaded
 from flowlearner.fingerprint.witness import Witness
 
-__all__ = ["Fingerprint", "compute_fingerprint", "is_user_module", "note_modules", "read_loaded"]
+__all__ = [
+    "Fingerprint",
+    "compute_fingerprint",
+    "find_class_digest",
+    "is_user_module",
+    "note_modules",
+    "read_loaded",
+]
 KIND = "fingerprint/1"
+CLASS_KIND = "class/1"
 
 
 @dataclass(frozen=True)
@@ -72,15 +81,45 @@ def compute_fingerprint(
         uses: functions or values that the code reaches in ways that cannot be followed.
     """
     kept = _known.get(fn, ())
-    for known in kept:
-        if known.version == version and _are_same(known.uses, uses):
-            if known.witness.is_unchanged():
-                return known.fingerprint
-            break
-    fingerprint, witness = _compute(fn, version, uses)
+    with classes_by_name():
+        for known in kept:
+            if known.version == version and _are_same(known.uses, uses):
+                if known.witness.is_unchanged():
+                    return known.fingerprint
+                break
+        fingerprint, witness = _compute(fn, version, uses)
     others = [k for k in kept if k.version != version or not _are_same(k.uses, uses)]
     _known[fn] = [_Known(version, tuple(uses), witness, fingerprint), *others[:3]]
     return fingerprint
+
+
+_classes: weakref.WeakKeyDictionary[type, tuple[Witness, str | None]] = weakref.WeakKeyDictionary()
+
+
+def find_class_digest(cls: type) -> str | None:
+    """Return the hash of the code of a user's class and of all that it reaches; None for any other class.
+
+    None too for a class without source, such as one that was made by a call: its state is all that it is.
+    """
+    if not is_user_class(cls):
+        return None
+    with classes_by_name():
+        known = _classes.get(cls)
+        if known is not None and known[0].is_unchanged():
+            return known[1]
+        follower = Follower()
+        module = vars(sys.modules[cls.__module__]) if cls.__module__ in sys.modules else {}
+        place = Place(module, str(module.get("__file__") or ""), f"class '{cls.__name__}'")
+        code: str | None = None
+        if follower.encode_whole(cls, place)[0] is not None:
+            follower.finish()
+            code = digest_parts(CLASS_KIND, *_list_texts(follower))
+        _classes[cls] = (follower.witness, code)
+    return code
+
+
+def _list_texts(follower: Follower) -> list[str]:
+    return [part for unit in follower.units for part in (unit.own, str(len(unit.refs)), *unit.refs)]
 
 
 def _are_same(before: Sequence[Any], now: Sequence[Any]) -> bool:
@@ -96,10 +135,9 @@ def _compute(fn: Callable[..., Any], version: str | None, uses: Sequence[Any]) -
     )
     named = [follower.follow_value(value, f"uses[{i}]", place) for i, value in enumerate(uses)]
     follower.finish()
-    parts = [part for unit in follower.units for part in (unit.own, str(len(unit.refs)), *unit.refs)]
     text = "" if version is None else f"version:{version}"
     fingerprint = Fingerprint(
-        digest=digest_parts(KIND, text, root, str(len(named)), *named, *parts),
+        digest=digest_parts(KIND, text, root, str(len(named)), *named, *_list_texts(follower)),
         source=follower.source or "",
         problems=() if version is not None else tuple(follower.problems),
         parts=dict(sorted(follower.parts.items())),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copyreg
-import dataclasses
 import datetime
 import decimal
 import marshal
@@ -92,14 +91,17 @@ def list_parts(value: Any) -> list[tuple[str, Any]] | None:
     if cls is types.MethodType:
         return [("self", value.__self__), ("function", value.__func__)]
     parts = sorted(_read_state(value).items())
+    rules = ("__reduce_ex__", "__reduce__")
+    has_rules = any(getattr(cls, rule) is not getattr(object, rule) for rule in rules)
+    copied = _reduce(value) if has_rules else None
     content = next((base for base in _BASES if isinstance(value, base)), None)
     if content is not None:
-        return [*parts, ("content", content(value))]
-    rules = ("__reduce_ex__", "__reduce__")
-    if all(getattr(cls, rule) is getattr(object, rule) for rule in rules):
-        is_listed = dataclasses.is_dataclass(value) or parts or cls.__base__ is object
-        return parts if is_listed and _is_copyable(value) else None
-    copied = _reduce(value)
+        # What it is made with beside its content, such as the function that a defaultdict calls.
+        made = [("made with", copied[1])] if copied and copied[0] is cls else []
+        return [*parts, *made, ("content", content(value))]
+    if not has_rules:
+        # Python refuses to take apart what holds more than attributes, such as a lock or an open file.
+        return parts if _reduce(value) is not None else None
     # A function as the first part finds or makes the object by its name.
     if copied is None or not (isinstance(copied[0], type) or copied[0] is copyreg.__newobj__):  # type: ignore[attr-defined]
         return None
@@ -123,11 +125,6 @@ def _reduce(value: Any) -> tuple[Any, ...] | None:
     except Exception:  # noqa: BLE001 - whatever a class raises whose objects cannot be copied
         return None
     return reduced if isinstance(reduced, tuple) else None
-
-
-def _is_copyable(value: Any) -> bool:
-    """Tell whether all of an object's state can be seen: of a lock or a generator Python itself has more."""
-    return hasattr(value, "__dict__") or _reduce(value) is not None
 
 
 def _mark(value: Any, inside: tuple[int, ...] = ()) -> Any:

@@ -5,21 +5,21 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from flowlearner.artifacts import ArtifactStore, choose_codec, find_codec, get_codec
 from flowlearner.cache import BoundValue
 from flowlearner.engine.binding import bind_literal
 from flowlearner.engine.logs import NodeContext
 from flowlearner.engine.node import NodeFailure, Outcome, call_operator
-from flowlearner.errors import suggest
+from flowlearner.errors import UserError, suggest
 from flowlearner.interface import MISSING, Param
 from flowlearner.operation import Operator
 from flowlearner.records import LogLine
 from flowlearner.spec import type_text
 
 
-def check_operator(operator: Operator[Any, Any], **inputs: Any) -> dict[str, Any]:
+def check_operator(operator: Operator[Any, Any], /, **inputs: Any) -> dict[str, Any]:
     """Call an operator twice as a run would, and check what the platform relies on.
 
     Its code can be followed for the cache key; every output has a codec, fits its declared type, and is the
@@ -35,6 +35,7 @@ def check_operator(operator: Operator[Any, Any], **inputs: Any) -> dict[str, Any
 
     Raises:
         AssertionError: with everything that is wrong.
+        TypeError: it is no operator.
 
     Example:
         >>> from flowlearner import operator
@@ -44,13 +45,18 @@ def check_operator(operator: Operator[Any, Any], **inputs: Any) -> dict[str, Any
         >>> check_operator(double, n=4)
         {'result': 8}
     """
+    if not isinstance(operator, Operator):
+        raise TypeError(f"check_operator takes what @operator makes, found {operator!r}")
     with tempfile.TemporaryDirectory(prefix="flowlearner-check-") as folder:
         # Everything goes through files, as large values do.
         store = ArtifactStore(folder, 0)
         problems = _list_static_problems(operator, inputs)
         if problems:
             _fail(operator, problems)
-        bound = {p.name: _bind(p, inputs.get(p.name, p.default), store) for p in operator.interface.params}
+        bound = {
+            p.name: _bind(operator, p, inputs.get(p.name, p.default), store)
+            for p in operator.interface.params
+        }
         first, second = (_call(operator, bound, store) for _ in range(2))
         loaded = _load(operator, first, store)
         problems = [*loaded[1], *_list_differences(operator, first, second)]
@@ -59,7 +65,7 @@ def check_operator(operator: Operator[Any, Any], **inputs: Any) -> dict[str, Any
         return loaded[0]
 
 
-def _fail(operator: Operator[Any, Any], problems: list[str]) -> None:
+def _fail(operator: Operator[Any, Any], problems: list[str]) -> NoReturn:
     raise AssertionError("\n  ".join([f"operator '{operator.name}':", *problems]))
 
 
@@ -82,7 +88,14 @@ def _list_static_problems(operator: Operator[Any, Any], inputs: Mapping[str, Any
     return problems
 
 
-def _bind(param: Param, value: Any, store: ArtifactStore) -> BoundValue:
+def _bind(operator: Operator[Any, Any], param: Param, value: Any, store: ArtifactStore) -> BoundValue:
+    try:
+        return _encode(param, value, store)
+    except UserError as error:
+        _fail(operator, [f"parameter '{param.name}': {error}"])
+
+
+def _encode(param: Param, value: Any, store: ArtifactStore) -> BoundValue:
     if param.type.kind == "seed" and value in (MISSING, None):
         value = 0
     if param.type.kind == "secret" or isinstance(value, Operator):
@@ -101,7 +114,7 @@ def _call(operator: Operator[Any, Any], inputs: Mapping[str, BoundValue], store:
     try:
         return call_operator(operator, inputs, store, NodeContext("check", operator.name, ignore))
     except NodeFailure as failure:
-        raise AssertionError(f"operator '{operator.name}': {failure}\n{failure.info.traceback}") from failure
+        raise AssertionError(f"operator '{operator.name}': {failure}\n{failure.info.traceback}") from None
 
 
 def _load(

@@ -13,6 +13,7 @@ import pytest
 import flowlearner
 from flowlearner import Client
 from flowlearner.catalog import Catalog
+from flowlearner.config import get_settings
 from tests.cli.conftest import Cli
 
 Run = Callable[..., dict[str, Any]]
@@ -114,6 +115,7 @@ CASES: dict[str, tuple[list[str], int, list[str]]] = {
         ["expected a value in 0..100, found 101.0"],
     ),
     "an assignment without a value": (["tips.py:tips", "-p", "rows"], 2, ["NAME=VALUE"]),
+    "an assignment without a name": (["tips.py:tips", "-p", "=3"], 2, ["NAME=VALUE"]),
     "an unknown node to refresh": (
         ["tips.py:tips", "-p", "rows=tips.csv", "--refresh", "claen"],
         2,
@@ -267,6 +269,22 @@ def test_a_home_that_cannot_be_written_is_a_failure_of_the_platform(
     assert str(project / home) in said
     assert "Traceback" not in said
     assert "[Errno" not in said
+
+
+def test_a_home_that_no_url_can_name_is_refused(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLOWLEARNER_HOME", "/tmp/what?")
+    answer = cli("runs", "list")
+    assert answer.status == 2
+    assert "FLOWLEARNER_HOME: a '?' would end the path" in answer.err
+
+
+def test_a_setting_that_is_empty_is_not_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("HOME", "CATALOG", "ARTIFACTS", "FILE_LIMIT_BYTES"):
+        monkeypatch.setenv(f"FLOWLEARNER_{name}", "")
+    settings = get_settings()
+    assert settings.home_path == tmp_path / ".flowlearner"
+    assert settings.file_limit_bytes == 1 << 30
 
 
 def test_artifacts_in_memory_are_refused(cli: Cli, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

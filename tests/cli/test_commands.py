@@ -161,6 +161,11 @@ def test_a_search_for_a_name_that_no_run_has_suggests_the_nearest(cli: Cli, run_
         "No run has a param 'smalest'. Did you mean 'param.smallest'?",
     ]
     assert cli("search", "metric.mean > 99").err == ""
+    answer = cli("runs", "list", "--workflow", "tipz", "--experiment", "default")
+    assert (answer.out, answer.err) == (
+        "No run fits.\n",
+        "There is no workflow 'tipz'. Did you mean 'tips'?\n",
+    )
     assert cli("search", "tag.nothing = 'x'", "--json").document == []
 
 

@@ -72,6 +72,14 @@ def test_the_message_is_not_told_twice_and_notes_are() -> None:
     assert not any("Refused: no" in line for line in lines)
 
 
+def fail_with_blanks() -> None:
+    raise Refused("no more  ")
+
+
+def test_blanks_at_the_end_of_a_message_do_not_repeat_it() -> None:
+    assert not any("Refused: no" in line for line in explain(fail_with_blanks))
+
+
 def test_a_message_without_a_traceback_has_no_lines() -> None:
     assert list_failure_lines(ErrorInfo("InputError", "no file 'a'", "no file 'a'")) == []
     assert list_failure_lines(ErrorInfo("InputError", "no file 'a'", "")) == []

@@ -48,7 +48,14 @@ def test_without_a_target_there_is_none() -> None:
 SWITCHES = """
 from typing import Annotated
 
+from enum import Enum
+
 from flowlearner import Choice, operator, workflow
+
+
+class Colour(Enum):
+    RED = "r"
+    BLUE = "b"
 
 
 @operator
@@ -64,6 +71,7 @@ def switches(
     names: list[str] = ["a"],
     max_size: int | None = None,
     booster: Annotated[str, Choice(["gbtree", "dart"])] = "dart",
+    colour: Colour = Colour.RED,
 ) -> str:
     return join(loud, names, max_size, booster)
 """
@@ -99,7 +107,8 @@ def test_texts_become_values_of_the_declared_types(
         (["--max-size"], ["--max-size needs a value"]),
         (["--booster", "drat"], ["'drat'", "gbtree", "dart"]),
         (["--loud", "perhaps"], ["parameter 'loud'", "perhaps"]),
-        (["--names", "[1"], ["parameter 'names'"]),
+        (["--names", "b,c"], ["parameter 'names'", "found 'b,c'", 'given in JSON, such as ["a", "b"]']),
+        (["--colour", "green"], ["parameter 'colour': expected one of RED, BLUE, found 'green'"]),
         (["--tag", "x"], ["--tag x: expected NAME=VALUE"]),
         (["--max-size", "x", "--loud", "y"], ["'max_size'", "'loud'"]),
     ],

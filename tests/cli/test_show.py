@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
+import pandas as pd
+import pyarrow as pa
 import pytest
 from rich.console import Console
 
-from flowlearner import Client
+from flowlearner import Client, operator, workflow
+from flowlearner.artifacts.preview import describe_table
+from flowlearner.cli.artifacts import print_preview
+from flowlearner.cli.display import RunDisplay
 from flowlearner.cli.show import print_result, print_run, print_runs
+from flowlearner.engine.base import NodeEvent
+from flowlearner.records import ErrorInfo, Status
 from tests.cli.conftest import Cli
 
 Run = Callable[..., dict[str, Any]]
@@ -40,6 +48,21 @@ def test_a_list_fits_a_terminal_and_cuts_no_id_and_no_status(run_tips: Run, widt
     assert "just now" in lines[-1]
 
 
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_the_preview_of_a_table_folds_no_name(width: int) -> None:
+    names = [f"a_column_with_a_long_name_{i}" for i in range(8)]
+    rows = pd.DataFrame({name: [1.5, 2.5] for name in names} | {"word": ["x", "y"]})
+    console = make_terminal(width)
+    print_preview(console, describe_table(pa.Table.from_pandas(rows)))
+    lines = read(console)
+    assert max(map(len, lines)) <= width
+    for name in names:
+        assert any(line.startswith(name[:20]) for line in lines)
+    assert not any(line.strip() == "e" for line in lines)
+    left_out = {40: 8, 80: 7, 200: 3}[width]
+    assert f"First rows, without the last {left_out} columns" in lines
+
+
 def test_a_list_in_a_pipe_cuts_nothing_and_has_no_rule(cli: Cli, run_tips: Run) -> None:
     name = "an experiment with a rather long name of forty letters"
     run_tips("--experiment", name)
@@ -67,6 +90,42 @@ def test_the_failure_of_an_operator_shows_its_own_lines(cli: Cli, run_tips: Run,
     assert "    return [][a]" in text
     assert "Traceback" not in text
     assert text.count("IndexError") == 1
+
+
+def test_a_structure_is_shown_with_its_beginning(cli: Cli, project: Any) -> None:
+    (project / "structured.py").write_text(
+        "from flowlearner import operator, workflow\n"
+        "@operator\ndef work(a: int) -> dict[str, int]:\n    return {'a': a, 'b': 2}\n"
+        "@workflow\ndef flow(a: int = 1) -> dict[str, int]:\n    return work(a)\n"
+    )
+    assert "result  dict {'a': 1, 'b': 2}" in cli("run", "structured.py:flow", "--executor", "local").out
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_a_long_message_of_a_node_leaves_room_for_its_name_and_time(width: int) -> None:
+    @operator
+    def a_step_with_a_rather_long_name(a: int) -> int:
+        return a
+
+    @workflow
+    def flow(a: int) -> int:
+        return a_step_with_a_rather_long_name(a)
+
+    graph = flow.compile()
+    display = RunDisplay(live=False)
+    display.run_started("1f3a", graph)
+    began = datetime(2026, 1, 1, tzinfo=UTC)
+    error = ErrorInfo("ValueError", "no good " * 30, "")
+    name = graph.nodes[0].name
+    display.node_changed(
+        NodeEvent("1f3a", name, name, Status.FAILED, started_at=began, finished_at=began, error=error)
+    )
+    console = make_terminal(width)
+    console.print(display)
+    line = next(line for line in read(console) if "a_step_with" in line)
+    assert "✗" in line
+    assert "0 ms" in line
+    assert len(line) <= width
 
 
 def test_markup_in_what_users_name_is_text(cli: Cli, run_tips: Run) -> None:

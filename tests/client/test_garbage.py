@@ -6,11 +6,13 @@ import os
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from flowlearner import Client, File, NotFoundError, Run, UsageError, operator, workflow
+from flowlearner.catalog import Catalog
 from flowlearner.client.garbage import collect_garbage
 from tests.client.flows import MANY_ROWS, begin_run, make_dead_process, tips
 from tests.engine.calls import called
@@ -184,6 +186,27 @@ def test_files_stay_for_the_next_time_when_a_run_begins_meanwhile(client: Client
     assert client.collect_garbage().files == 1
     client.collect_garbage(dry_run=False)
     assert not lost.exists()
+
+
+@pytest.mark.parametrize("as_file", [False, True])
+def test_what_was_found_to_be_stored_and_goes_just_before_a_run_begins_is_stored_again(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_file: bool
+) -> None:
+    rows = pd.DataFrame({"x": range(MANY_ROWS)})
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    given = str(tmp_path / "rows.csv") if as_file else rows
+    client.delete_runs([lengths.run(rows=given).id])
+    begin = Catalog.begin_run
+
+    def collect_then_begin(catalog: Catalog, *args: Any) -> None:
+        monkeypatch.undo()
+        assert client.collect_garbage(dry_run=False).artifacts > 0
+        begin(catalog, *args)
+
+    monkeypatch.setattr(Catalog, "begin_run", collect_then_begin)
+    run = lengths.run(rows=given)
+    assert run.outputs.result == MANY_ROWS
+    assert client.check_catalog() == []
 
 
 def test_an_empty_home_has_no_garbage(client: Client) -> None:

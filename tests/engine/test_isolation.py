@@ -209,6 +209,18 @@ def test_a_codec_of_the_users_script_is_known_to_a_child(tmp_path: Path) -> None
     assert (done.stdout, done.stderr) == ("<7>\n", "")
 
 
+def test_an_error_in_a_child_shows_the_lines_of_the_users_script(tmp_path: Path) -> None:
+    script = tmp_path / "mine.py"
+    script.write_text(
+        "from flowlearner import RunFailed, operator, workflow\n\n\n"
+        "@operator(isolate=True)\ndef divide(n: int) -> int:\n    return n // 0  # never\n\n\n"
+        '@workflow(executor="local")\ndef flow(n: int = 1) -> int:\n    return divide(n)\n\n\n'
+        "try:\n    flow.run()\nexcept RunFailed as error:\n    print(error.run.error.traceback)\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60)
+    assert f'File "{script}", line 6, in divide\n    return n // 0  # never' in done.stdout
+
+
 def test_a_fork_that_holds_the_pipe_open_does_not_hold_the_run_up(tmp_path: Path) -> None:
     @workflow(executor="local")
     def flow(path: str) -> int:

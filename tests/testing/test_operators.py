@@ -97,6 +97,16 @@ def test_an_operator_that_raises_shows_its_traceback() -> None:
         check_operator(fail, n=1)
 
 
+def test_what_is_no_operator_is_refused() -> None:
+    with pytest.raises(TypeError, match="takes what @operator makes, found <function"):
+        check_operator(lambda n: n, n=3)  # type: ignore[arg-type]
+
+
+def test_an_input_that_no_run_could_take_names_its_parameter() -> None:
+    with pytest.raises(AssertionError, match=r"parameter 'rows': expected a pandas\.DataFrame"):
+        check_operator(operators.split.split_random, rows="flights.csv")
+
+
 STOCK: list[tuple[Operator[..., Any], dict[str, Any]]] = [
     (operators.split.split_random, {"rows": ROWS}),
     (operators.split.split_stratified, {"rows": ROWS, "label": "label"}),
