@@ -189,7 +189,7 @@ class Sweep:
         names = self.record.metrics
         if metric is not None and metric not in names:
             raise UsageError(
-                f"sweep {self.id} does not search for '{metric}'; see {shorten(names)}.{suggest(metric, names)}"
+                f"sweep {self.id} searches for {shorten(names)}, not for '{metric}'.{suggest(metric, names)}"
             )
         return 0 if metric is None else names.index(metric)
 
@@ -206,29 +206,30 @@ class Sweep:
         completed = [t for t in self._list_completed() if math.isfinite(t.values[index] or 0.0)]
         if len(completed) < MIN_FOR_IMPORTANCE:
             raise UsageError(
-                f"sweep {self.id}: importance needs {MIN_FOR_IMPORTANCE} completed trials, "
-                f"found {len(completed)}"
+                f"sweep {self.id}: importance needs {MIN_FOR_IMPORTANCE} trials that completed with a finite "
+                f"value, found {len(completed)}"
             )
-        columns = {}
-        for name, domain in self.record.spec.get("space", {}).items():
-            column = [t.point[name] for t in completed if name in t.point]
-            if " when " not in domain and len(column) == len(completed):
-                columns[name] = _make_axis(column, domain)
-        if len({t.values[index] for t in completed}) == 1:
+        columns = {
+            d["name"]: _make_axis([t.point[d["name"]] for t in completed], d)
+            for d in self.record.spec["dimensions"]
+            if not d.get("when")
+        }
+        constant = dict.fromkeys([name for name, (axis, _) in columns.items() if axis.single()], 0.0)
+        if len(constant) == len(columns) or len({t.values[index] for t in completed}) == 1:
             return dict.fromkeys(columns, 0.0)
         optuna = load_optuna()
         study = optuna.create_study()
         study.add_trials(
             optuna.trial.create_trial(
-                params={name: values[i] for name, (_, values) in columns.items()},
-                distributions={name: distribution for name, (distribution, _) in columns.items()},
+                params={name: values[i] for name, (_, values) in columns.items() if name not in constant},
+                distributions={name: axis for name, (axis, _) in columns.items() if name not in constant},
                 value=trial.values[index],
             )
             for i, trial in enumerate(completed)
         )
         evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
         found = optuna.importance.get_param_importances(study, evaluator=evaluator)
-        return {name: float(share) for name, share in found.items()}
+        return {name: float(share) for name, share in found.items()} | constant
 
     def history(self, metric: str | None = None) -> pd.DataFrame:
         """Return completed trials in the order in which they ended, with the best value up to then.
@@ -313,13 +314,13 @@ def _dominates(a: list[float], b: list[float]) -> bool:
     return all(x >= y for x, y in zip(a, b, strict=True)) and a != b
 
 
-def _make_axis(values: list[Any], domain: str) -> tuple[Any, list[Any]]:
+def _make_axis(values: list[Any], dimension: Mapping[str, Any]) -> tuple[Any, list[Any]]:
     """Return the distribution that holds all values that were tried, and the values as it takes them."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-    if not domain.startswith("{"):
+    if "values" not in dimension:
         numbers = [float(v) for v in values]
-        return FloatDistribution(min(numbers), max(numbers), log=domain.startswith("log(")), numbers
+        return FloatDistribution(min(numbers), max(numbers), log=dimension["log"]), numbers
     # As text, for true and 1 are one category else.
     texts = [json.dumps(v, sort_keys=True) for v in values]
     return CategoricalDistribution(list(dict.fromkeys(texts))), texts
