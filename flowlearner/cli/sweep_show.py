@@ -348,7 +348,8 @@ def find_target(sweep: Sweep) -> str:
         tokens = shlex.split(sweep.record.command)
     except ValueError:
         tokens = []
-    found = [t for t in tokens if t.endswith((f":{sweep.workflow}", ".py")) and "=" not in t]
+    words = tokens[tokens.index("sweep") + 1 :] if "sweep" in tokens else []
+    found = [t for t in words if t.endswith((f":{sweep.workflow}", ".py")) and "=" not in t]
     return found[0] if found else f"FILE:{sweep.workflow}"
 
 
