@@ -80,11 +80,13 @@ class Definition:
             limits=tuple(tracer.limits),
         )
         if graph.unused:
-            warnings.warn(
+            code = self.fn.__code__
+            warnings.warn_explicit(
                 f"workflow '{self.name}': nothing uses the outputs of {shorten(graph.unused)}; "
                 "they run all the same. Return or remove them.",
                 CompileWarning,
-                stacklevel=2,
+                code.co_filename,
+                code.co_firstlineno,
             )
         return graph
 

@@ -56,13 +56,14 @@ class InputResolver:
         text = os.fspath(value)
         if text.startswith(ARTIFACT_PREFIX) or "://" in text:
             return
-        path = Path(text).expanduser()
         where = f"parameter '{param.name}'"
+        if not text:
+            raise InputError(f"{where}: expected the path of a file, found an empty text")
+        path = Path(text).expanduser()
         if not path.exists():
             beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-            raise InputError(
-                f"{where}: no file '{text}' (looked in {Path.cwd()}).{suggest(path.name, beside)}"
-            )
+            place = "" if path.is_absolute() else f" (looked in {Path.cwd()})"
+            raise InputError(f"{where}: no file '{path}'{place}.{suggest(path.name, beside)}")
         if path.is_dir():
             raise InputError(f"{where}: expected a file, found the folder '{text}'")
         if not path.is_file():

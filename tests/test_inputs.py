@@ -389,3 +389,31 @@ def test_lists_and_dates_are_recorded_as_they_are(tmp_path: Path) -> None:
     assert run.outputs.result == 101
     assert dict(run.params) == {"layers": [64, 32], "day": "2013-01-05"}
     assert flow.run(layers=[64, 32]).nodes[0].cached
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("", "expected the path of a file, found an empty text"),
+        ("/nowhere/a.csv", r"no file '/nowhere/a\.csv'\."),
+        ("~/nowhere.csv", r"no file '/.*/nowhere\.csv'\."),
+        ("nowhere.csv", r"no file 'nowhere\.csv' \(looked in /"),
+    ],
+)
+def test_a_file_that_is_not_there_is_named_by_where_it_was_looked_for(value: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        totals.run(rows=value)
+
+
+def test_a_table_without_rows_fits_any_types_of_columns(tmp_path: Path) -> None:
+    @operator
+    def count_tips(rows: Annotated[pd.DataFrame, Columns(tip=float, day=str)]) -> int:
+        return len(rows)
+
+    @workflow(executor="local")
+    def tips(rows: pd.DataFrame) -> int:
+        return count_tips(rows)
+
+    path = tmp_path / "tips.csv"
+    path.write_text("tip,day\n")
+    assert tips.run(rows=str(path)).outputs.result == 0

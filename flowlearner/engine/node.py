@@ -303,6 +303,9 @@ _WORDS: dict[Any, tuple[str, ...]] = {
 
 
 def _fits(found: str, wanted: Any) -> bool:
+    if found == "null":
+        # A column without a single value, as that of an empty table, contradicts no type.
+        return True
     words = _WORDS.get(wanted)
     if words is None:
         text = wanted if isinstance(wanted, str) else getattr(wanted, "__name__", str(wanted))

@@ -44,6 +44,8 @@ class Scheduler:
         self._events: queue.SimpleQueue[tuple[str, NodeTask | None, Any]] = queue.SimpleQueue()
         self._decided: dict[str, NodeTask] = {}
         self._waiting = {n.name: len(n.upstream) for n in self.graph.nodes}
+        # Tasks that wait for the result of a node that runs with the same key, by that node.
+        self._followers: dict[str, list[NodeTask]] = {}
         self._ready: list[str] = [n.name for n in self.graph.nodes if not n.upstream]
         self._budget = Budget.of_machine()
         self._cancelled = threading.Event()
@@ -165,11 +167,34 @@ class Scheduler:
         for name in list(self._ready):
             task = self._decided[name]
             need = task.node.operator.resources
-            if self._budget.fits(need):
+            same = self._find_same(task)
+            if same is not None:
+                self._ready.remove(name)
+                self._followers.setdefault(same, []).append(task)
+            elif self._budget.fits(need):
                 self._ready.remove(name)
                 self._budget.take(need)
                 self.running[name] = task
                 launcher.launch(task)
+
+    def _find_same(self, task: NodeTask) -> str | None:
+        """Return the node that runs with the same key, whose result the task may wait for."""
+        options = self.context.options
+        if task.key is None or not options.cache or task.node.name in options.refresh:
+            return None
+        return next((name for name, t in self.running.items() if t.key == task.key), None)
+
+    def _release(self, record: NodeRun) -> None:
+        """Give a node's result to those that waited for it; where there is none they run themselves."""
+        for task in self._followers.pop(record.name, []):
+            if record.status is not Status.COMPLETED:
+                self._ready.append(task.node.name)
+                continue
+            for output in record.outputs:
+                produced = self.binder.produced
+                produced[task.node.name, output.name] = produced[record.name, output.name]
+            shared = replace(record, name=task.node.name, position=task.node.position, cached=True)
+            self._finish(replace(shared, cached_from=self.context.run_id, miss_reason=None))
 
     def _collect(self) -> None:
         """Wait for an event and take all that are there; write what has waited long enough."""
@@ -210,6 +235,7 @@ class Scheduler:
                 self._finish(replace(task.record(Status.CANCELLED), finished_at=utc_now()))
             else:
                 self._finish_failed(task, payload)
+            self._release(self.done[task.node.name])
 
     def _finish_done(self, task: NodeTask, outcome: Outcome) -> None:
         for output, artifact in zip(outcome.outputs, outcome.artifacts, strict=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,6 +13,7 @@ from flowlearner import (
     operator,
     workflow,
 )
+from flowlearner.records import Status
 from tests.engine.calls import called
 from tests.engine.flows import add, load, parity, simple
 
@@ -143,3 +146,37 @@ def test_arrow_and_pandas_consumers_share_one_artifact() -> None:
         return rows_of(load(n))  # type: ignore[arg-type]
 
     assert mixed.run().outputs.result == 3
+
+
+def test_equal_calls_of_one_run_run_once(calls: list[str]) -> None:
+    @operator
+    def draw(n: int) -> float:
+        called("draw")
+        time.sleep(0.1)
+        return random.random() + n
+
+    @workflow(executor="local")
+    def twice() -> float:
+        return add(draw(1), draw(1))
+
+    run = twice.run()
+    assert calls.count("draw") == 1
+    first, second, _ = run.nodes
+    assert (first.cached, second.cached, second.cached_from) == (False, True, run.id)
+    assert first.outputs[0].hash == second.outputs[0].hash
+
+
+def test_a_call_whose_equal_has_failed_runs_itself(calls: list[str]) -> None:
+    @operator
+    def fails(n: int) -> float:
+        called("fails")
+        time.sleep(0.1)
+        raise ValueError("no")
+
+    @workflow(executor="local")
+    def twice() -> float:
+        return add(fails(1), fails(1))
+
+    run = twice.submit()
+    assert calls.count("fails") == 2
+    assert [n.status for n in run.nodes] == [Status.FAILED, Status.FAILED, Status.SKIPPED]
