@@ -1,4 +1,8 @@
-"""Chooses the points of a sweep: grid, random and quasi-random by number alone, the others by Optuna."""
+"""Chooses the points of a sweep: grid, random and quasi-random by number alone, the others by Optuna.
+
+The same seed gives the same grid and random points always, the same quasi-random ones with one version of
+scipy, and the same points of the others where trials run one at a time, for these learn from what has ended.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ import numpy as np
 
 from flowlearner.errors import ParameterError, UsageError, shorten, suggest
 from flowlearner.records import Status
-from flowlearner.sweep.space import Point, Space
+from flowlearner.sweep.space import SHARES, Point, Space
 from flowlearner.types import Choice, LogRange
 
 SEARCHES = ("random", "grid", "qmc", "tpe", "cmaes", "gp", "nsga2")
@@ -25,6 +29,8 @@ ADAPTIVE = ("tpe", "cmaes", "gp", "nsga2")
 # A finite space up to this size is drawn from without repetition.
 MAX_SHUFFLED = 1_000_000
 SOBOL_BITS = 30
+# Optuna counts places in floats; of more places than this it takes a share.
+MAX_PLACES = 1 << 40
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,8 @@ class GridPoints(Points):
 class RandomPoints(Points):
     """Independent draws; from a finite space without repetition, so that every trial tries something new.
 
-    The draws are bits of SHAKE-256: no version of any package draws others.
+    A space of more than a million points is drawn from as an endless one is. The draws are bits of SHAKE-256:
+    no version of any package draws others.
     """
 
     def __init__(self, space: Space, seed: int) -> None:
@@ -82,7 +89,7 @@ class RandomPoints(Points):
                 return None
             return self._space.get_point(int(self._order[number]))
         draws = _draw(f"{self._seed}/{number}", len(self._space.dimensions)).tolist()
-        return self._space.point_of([(draw >> 11) / (1 << 53) for draw in draws])
+        return self._space.point_of([(draw >> 11) / SHARES for draw in draws])
 
 
 def _draw(key: str, count: int) -> Any:
@@ -238,9 +245,11 @@ def suggest_point(trial: Any, space: Space) -> Point:
         elif isinstance(domain, LogRange):
             suggest = trial.suggest_int if dimension.is_int else trial.suggest_float
             point[name] = suggest(name, domain.low, domain.high, log=True)
+        elif count is not None and count > MAX_PLACES:
+            share = trial.suggest_float(name, 0, 1)
+            point[name] = dimension.value_of(min(share, 1 - 1 / SHARES))
         elif count is not None:
-            # A range that is wider than a float is exact rounds beyond its end.
-            point[name] = dimension.value_at(min(trial.suggest_int(name, 0, count - 1), count - 1))
+            point[name] = dimension.value_at(trial.suggest_int(name, 0, count - 1))
         else:
             point[name] = trial.suggest_float(name, domain.low, domain.high)
     return point
@@ -251,9 +260,11 @@ def encode_point(point: Mapping[str, Any], space: Space) -> dict[str, Any]:
     encoded = {}
     for dimension in space.dimensions:
         if dimension.name in point:
-            value = point[dimension.name]
-            by_place = dimension.count is not None and not isinstance(dimension.domain, LogRange)
-            encoded[dimension.name] = dimension.index_of(value) if by_place else value
+            value, count = point[dimension.name], dimension.count
+            if count is not None and not isinstance(dimension.domain, LogRange):
+                value = dimension.index_of(value)
+                value = value / count if count > MAX_PLACES else value
+            encoded[dimension.name] = value
     return encoded
 
 

@@ -21,6 +21,8 @@ from flowlearner.types import Choice, LogRange, Range, item_text, when_text
 
 Point = dict[str, Any]
 CONDITIONAL = ("space", "when")
+# A share of a domain is a multiple of one of these parts.
+SHARES = 1 << 53
 Conditions = tuple[tuple[str, tuple[Any, ...]], ...]
 
 
@@ -89,7 +91,8 @@ class Dimension:
             value = math.exp(low + share * (high - low))
             return self._clip(round(value) if self.is_int else value)
         if self.count is not None:
-            return self.value_at(min(int(share * self.count), self.count - 1))
+            # In whole numbers, for a count may be larger than any float.
+            return self.value_at(int(share * SHARES) * self.count // SHARES)
         assert isinstance(domain, Range), "only a range has no count"
         return self._clip(domain.low + share * (domain.high - domain.low))
 
@@ -323,7 +326,9 @@ def make_dimension(param: Param, given: Any, read: Read = parse_param) -> Dimens
         domain = parse_domain(domain, param, read)
     elif domain is None:
         if param.type.bounds is None:
-            raise ValueError(f"the workflow declares no range for it ({param.type}); give one, such as 2..10")
+            raise ValueError(
+                f"the workflow declares no range for it ({param.type}); give one, such as 2..10 or {{a,b}}"
+            )
         domain = param.type.bounds
     elif isinstance(domain, (list, tuple)):
         domain = Choice(domain)

@@ -308,10 +308,23 @@ def test_trials_in_flight_differ(search: str) -> None:
     assert len(set(map(str, together))) == 8
 
 
-def test_seeds_as_large_as_they_come_are_suggested() -> None:
-    space = Space((Dimension("seed", Range(0, 2**48), True), Dimension("x", Range(0, 1))))
-    for point in run(make("tpe", space, trials=30), lambda p: float(p["seed"]), 30):
-        assert 0 <= point["seed"] <= 2**48
+@pytest.mark.parametrize("search", [s for s in HERE if s != "grid"])
+def test_domains_as_large_as_they_come_are_searched(search: str) -> None:
+    space = Space(
+        (
+            Dimension("seed", Range(0, 2**63 - 1), True),
+            Dimension("x", Range(0, 1e300, 1e-300)),
+            Dimension("n", LogRange(1, 10**12), True),
+        )
+    )
+    searcher = make(search, space, trials=60)
+    points = run(searcher, lambda p: float(p["seed"]), 30)
+    for number, point in enumerate(points, 30):
+        assert all(d.domain.contains(point[d.name]) for d in space.dimensions)
+        searcher.restore(number, point, Status.COMPLETED, [float(point["seed"])])
+    if search in ADAPTIVE:
+        late = run(searcher, lambda p: float(p["seed"]), 20, start=60)
+        assert statistics.median(p["seed"] for p in late) < 2**62
 
 
 # What is known after a restart

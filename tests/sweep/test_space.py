@@ -335,6 +335,23 @@ def test_each_place_of_a_finite_domain_has_a_value_in_it_and_leads_back(
             assert dimension.index_of(value) == index
 
 
+@given(
+    st.integers(-2, 14), st.integers(-2, 14), st.none() | st.integers(1, 5), st.floats(0, 1, exclude_max=True)
+)
+def test_a_point_lies_in_the_bounds_of_the_workflow_or_its_space_is_refused(
+    low: int, high: int, step: int | None, share: float
+) -> None:
+    given = {"depth": f"{low}..{high}" + (f":{step}" if step else ""), "rate": f"log({abs(low) + 1}e-2,0.5)"}
+    try:
+        space = make_space(flow, given, {})
+    except ParameterError:
+        assert low > high or low < 1 or high > 10
+        return
+    point = space.point_of([share, share])
+    assert 1 <= low <= point["depth"] <= high <= 10
+    assert 0.01 <= point["rate"] <= 0.5
+
+
 @st.composite
 def conditional_spaces(draw: Any) -> Space:
     dimensions: list[Dimension] = []
