@@ -117,7 +117,7 @@ def _list_and_print(filters: dict[str, Any], order: dict[str, Any], limit: int, 
             filters["sweep_id"] = client.get_sweep(filters["sweep_id"]).id
         runs = client.list_runs(limit=limit, **filters, **order)
         if not runs:
-            _say_unknown_names(client, filters)
+            say_unknown_names(client, filters)
         if json:
             emit([r.summary_json() for r in runs])
             return
@@ -130,7 +130,7 @@ def _list_and_print(filters: dict[str, Any], order: dict[str, Any], limit: int, 
         print_runs(console, runs, total)
 
 
-def _say_unknown_names(client: Client, filters: Mapping[str, Any]) -> None:
+def say_unknown_names(client: Client, filters: Mapping[str, Any]) -> None:
     """Say which of the names that were asked for nothing has, with the nearest that something has."""
     for kind, list_all in (("workflow", client.list_workflows), ("experiment", client.list_experiments)):
         name, known = filters.get(kind), [found.name for found in list_all()]

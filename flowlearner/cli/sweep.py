@@ -21,10 +21,12 @@ from flowlearner.cli.text import count_of
 from flowlearner.client import Client, Sweep
 from flowlearner.config import get_settings
 from flowlearner.definition import Definition
+from flowlearner.engine.logs import hide_secrets
 from flowlearner.errors import FlowLearnerError, NotFoundError, UsageError
 from flowlearner.facade import Workflow
 from flowlearner.loading import load_workflow
 from flowlearner.records import Status
+from flowlearner.secrecy import conceal
 from flowlearner.sweep.search import SEARCHES, STOPS
 from flowlearner.sweep.specfile import NONE, BoundSpec, SweepSpec, bind_spec, read_spec
 from flowlearner.sweep.submit import (
@@ -184,17 +186,26 @@ def _sweep(
         experiment=_first(experiment, read.experiment, mine.experiment),
         tags={**mine.tags, **read.tags, **read_assignments(tag or [], "--tag")},
         notes=_first(note, read.notes, mine.notes),
-        command=shlex.join(["flowlearner", *sys.argv[1:]]),
+        command=hide_secrets(shlex.join(["flowlearner", *sys.argv[1:]]), _list_secrets(workflow, fixed)),
     )
     display = SweepDisplay(live=not json and sys.stdout.isatty())
     submission = prepare_sweep(workflow, domains, fixed, options, get_settings(), display)
     display.announce(_describe(submission))
     for sentence in _explain_counts(submission):
         display.say(sentence)
+    say_executor(display, options.executor)
     finish(display, lambda: execute_sweep(submission), json, target or read.workflow)
 
 
 sweep = make_command("sweep", SUMMARY, _sweep, cls=SweepCommand, epilog=EPILOG)
+
+
+def _list_secrets(workflow: Definition, given: Mapping[str, Any]) -> list[str]:
+    """Return the texts among given parameters that are recorded nowhere."""
+    texts: list[str] = []
+    for name, value in given.items():
+        conceal(value, workflow.interface.by_name[name].type, texts)
+    return sorted(filter(None, texts), key=len, reverse=True)
 
 
 def _first(*values: Any) -> Any:
@@ -279,6 +290,12 @@ def _are_only(points: int) -> str:
 
 def _all_of(points: int) -> str:
     return "it is" if points == 1 else "all of them are"
+
+
+def say_executor(display: SweepDisplay, executor: str) -> None:
+    """Say what a person waits for before the first trial."""
+    if executor == "ray":
+        display.say("Getting Ray ready; the first trial waits for it. --executor local does without.")
 
 
 def finish(display: SweepDisplay, execute: Callable[[], str], as_json: bool, target: str | None) -> None:

@@ -119,7 +119,7 @@ def print_sweep(console: Console, sweep: Sweep, trials: int) -> None:
     for title, values in (("Space", spec.get("space", {})), ("Params", spec.get("params", {}))):
         if values:
             print_heading(console, title)
-            _print_pairs(console, {n: Text(show_value(v, 200)) for n, v in values.items()})
+            _print_pairs(console, [(n, Text(show_value(v, 200))) for n, v in values.items()])
     _print_error(console, sweep)
     _print_best(console, sweep, with_front=False)
     _print_trials(console, sweep, trials)
@@ -146,11 +146,11 @@ def _count_trials(sweep: Sweep) -> str:
     return count_of(begun, "trial") + (f" ({described})" if described else "")
 
 
-def _print_pairs(console: Console, pairs: Mapping[str, Text]) -> None:
+def _print_pairs(console: Console, pairs: Sequence[tuple[str, Text]]) -> None:
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True, max_width=max(16, console.width // 2), overflow="ellipsis")
     table.add_column(overflow="fold")
-    for name, value in pairs.items():
+    for name, value in pairs:
         table.add_row(Text(clean_line(name)), value)
     console.print(Padding(table, (0, 0, 0, 2), expand=False))
 
@@ -173,9 +173,9 @@ def _print_best(console: Console, sweep: Sweep, with_front: bool = True) -> None
         metric = sweep.record.metrics[0]
         print_heading(console, "Best")
         value = show_number(best.values[0] if best.values[0] is not None else float("nan"))
-        facts = {metric: Text(value, style="bold")}
-        facts |= {name: Text(show_value(v)) for name, v in best.point.items() if name != metric}
-        facts["trial"] = Text(f"{best.number}, run {best.run_id}", style="dim")
+        facts = [(metric, Text(value, style="bold"))]
+        facts += [(name, Text(show_value(v))) for name, v in best.point.items()]
+        facts.append(("trial", Text(f"{best.number}, run {best.run_id}", style="dim")))
         _print_pairs(console, facts)
     elif with_front and len(sweep.record.metrics) > 1:
         front = sweep.find_pareto()
@@ -421,6 +421,7 @@ def _brief_trials(sweep: Sweep) -> str:
 def _brief_best(sweep: Sweep) -> Text:
     metrics = [clean_line(m) for m in sweep.record.metrics]
     if len(metrics) > 1:
-        return Text(f"{', '.join(metrics)}: {count_of(len(sweep.find_pareto()), 'trial')} on the front")
+        # Their front would take all trials of each sweep.
+        return Text(f"of {', '.join(metrics)}")
     best = sweep.find_best()
     return Text(f"{metrics[0]}={'-' if best is None else _show_metric(best.values[0])}")

@@ -11,7 +11,8 @@ from rich.text import Text
 
 from flowlearner.cli.options import AsJson, Limit, make_group, read_assignments
 from flowlearner.cli.output import emit, get_out
-from flowlearner.cli.sweep import describe_search, finish
+from flowlearner.cli.runs import say_unknown_names
+from flowlearner.cli.sweep import describe_search, finish, say_executor
 from flowlearner.cli.sweep_display import Heading, SweepDisplay
 from flowlearner.cli.sweep_show import TRIALS_SHOWN, print_sweep, print_sweeps
 from flowlearner.cli.text import SHORT_ID, show_command
@@ -53,6 +54,8 @@ def list_sweeps(
     with Client() as client:
         # One more than is shown tells whether there are more.
         found = client.list_sweeps(workflow=workflow, experiment=experiment, limit=limit + 1)
+        if not found:
+            say_unknown_names(client, {"workflow": workflow, "experiment": experiment})
         if json:
             emit([s.summary_json() for s in found[:limit]])
             return
@@ -128,6 +131,7 @@ def _go_on(action: str, sweep_id: str, param: list[str] | None, as_json: bool) -
                 ended_before=sum(t.status in ENDED and t.status not in again for t in sweep.trial_records),
             )
         )
+    say_executor(display, spec.get("executor", ""))
     execute: Any = getattr(importlib.import_module("flowlearner.sweep.resume"), action)
     options = {"secrets": secrets} if secrets else {}
     finish(display, lambda: execute(sweep.id, get_settings(), display, **options), as_json, None)

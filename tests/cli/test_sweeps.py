@@ -84,7 +84,9 @@ def test_sweeps_are_listed_the_newest_first(cli: Cli, sweep: Sweep) -> None:
 
 def test_the_list_is_for_people_too(cli: Cli, sweep: Sweep) -> None:
     assert "No sweeps yet. Make the first one: flowlearner sweep" in cli("sweeps", "list").out
-    assert "No sweep fits." in cli("sweeps", "list", "--workflow", "other").out
+    answer = cli("sweeps", "list", "--workflow", "other")
+    assert "No sweep fits." in answer.out
+    assert "There is no workflow 'other'." in answer.err
     first, second = sweep(), sweep()
     out = cli("sweeps", "list").out
     for text in (first["id"][:8], second["id"][:8], "fragile", "COMPLETED", "5/5", "result=4.0"):
@@ -164,7 +166,9 @@ def test_a_sweep_that_too_many_failures_ended_is_resumed(cli: Cli, sweep: Sweep,
     assert "5 trials (5 completed)" in answer.out
 
 
-def test_a_secret_is_given_again(cli: Cli, sweep: Sweep, project: Path) -> None:
+def test_a_secret_is_given_again_for_it_is_recorded_nowhere(
+    cli: Cli, sweep: Sweep, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (project / "broken").touch()
     words = [
         "sweep",
@@ -176,6 +180,7 @@ def test_a_secret_is_given_again(cli: Cli, sweep: Sweep, project: Path) -> None:
         "--search",
         "grid",
     ]
+    monkeypatch.setattr(sys, "argv", ["flowlearner", *words, "-p", "token=hush"])
     answer = cli(*words, "-p", "token=hush")
     assert answer.status == 1
     sweep_id = Client().list_sweeps()[0].id
@@ -184,7 +189,9 @@ def test_a_secret_is_given_again(cli: Cli, sweep: Sweep, project: Path) -> None:
     answer = cli("sweeps", "retry", sweep_id, "-p", "token=hush")
     assert answer.status == 0, answer.err
     assert "-p token=..." in answer.out
-    assert "hush" not in answer.out + cli("sweeps", "show", sweep_id).out
+    shown = cli("sweeps", "show", sweep_id).out
+    assert "hush" not in answer.out + shown
+    assert "-p token=***" in shown
 
 
 # Trials among runs
