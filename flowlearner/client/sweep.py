@@ -101,9 +101,11 @@ class Sweep:
 
         Its columns are number, run_id, status, a column for each parameter that varies and for each metric
         that is searched for, started_at, finished_at and duration_s. A name that two of them have is given as
-        `param.NAME` and `metric.NAME`. A metric is NaN where a trial has none; of a trial that has not
-        completed it is the last value that was reported. It is also what parallel coordinates (its parameters
-        and metrics) and slices (one parameter against one metric) are drawn from.
+        `param.NAME` and `metric.NAME`. A file or table is named by where it came from, or by its hash. A metric
+        is NaN where a trial has none; of a trial that has not completed it is the last value that was reported.
+
+        Parallel coordinates (its parameters and metrics) and slices (one parameter against one metric) are
+        drawn from this table, too.
         """
         import pandas as pd
 
@@ -121,7 +123,9 @@ class Sweep:
                 "run_id": pd.Series([t.run_id for t in trials], dtype="str"),
                 "status": pd.Series([t.status.value for t in trials], dtype="str"),
                 **{
-                    f"param.{name}" if taken[name] > 1 else name: [t.point.get(name) for t in trials]
+                    f"param.{name}" if taken[name] > 1 else name: [
+                        _name_stored(t.point.get(name)) for t in trials
+                    ]
                     for name in names
                 },
                 **{
@@ -308,6 +312,13 @@ def settle_sweep(record: SweepRecord) -> SweepRecord:
     if record.status.is_final or record.process is None or not is_dead(record.process):
         return record
     return replace(record, status=Status.CRASHED, error=record.error or describe_crash(record.process))
+
+
+def _name_stored(value: Any) -> Any:
+    """Return a recorded parameter as a cell of a table: a file or table by where it came from, else its hash."""
+    if isinstance(value, Mapping) and {"type", "hash"} <= set(value):
+        return value.get("source") or value["hash"]
+    return value
 
 
 def _dominates(a: list[float], b: list[float]) -> bool:

@@ -134,6 +134,16 @@ def test_a_name_that_a_parameter_and_a_metric_share_is_told_apart(client: Client
     assert row["status"] == "COMPLETED"
 
 
+def test_files_and_tables_are_named_so_that_trials_group_by_them(client: Client) -> None:
+    stored = {"type": "pandas.DataFrame", "hash": "a" * 64}
+    trials = [
+        (Status.COMPLETED, {"rows": stored | {"source": "/data/a.csv"}}, [0.3]),
+        (Status.COMPLETED, {"rows": stored}, [0.5]),
+    ]
+    table = make_sweep(client, trials, dimensions=[{"name": "rows", "values": []}]).trials()
+    assert table.groupby("rows")["m"].max().to_dict() == {"/data/a.csv": 0.3, "a" * 64: 0.5}
+
+
 # The best
 
 
