@@ -101,8 +101,8 @@ class Sweep:
 
         Its columns are number, run_id, status, a column for each parameter that varies and for each metric
         that is searched for, started_at, finished_at and duration_s. A name that two of them have is given as
-        `param.NAME` and `metric.NAME`. A file or table is named by where it came from, or by its hash. A metric
-        is NaN where a trial has none; of a trial that has not completed it is the last value that was reported.
+        `param.NAME` and `metric.NAME`. A file or table is named by where it came from, or by its hash. A
+        metric is NaN where a trial has none; of a trial that has not completed it is what was reported last.
 
         Parallel coordinates (its parameters and metrics) and slices (one parameter against one metric) are
         drawn from this table, too.
@@ -315,7 +315,7 @@ def settle_sweep(record: SweepRecord) -> SweepRecord:
 
 
 def _name_stored(value: Any) -> Any:
-    """Return a recorded parameter as a cell of a table: a file or table by where it came from, else its hash."""
+    """Return a recorded parameter as a cell: a file or table by where it came from, else by its hash."""
     if isinstance(value, Mapping) and {"type", "hash"} <= set(value):
         return value.get("source") or value["hash"]
     return value
