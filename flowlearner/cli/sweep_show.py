@@ -46,6 +46,8 @@ from flowlearner.records import Status, TrialRecord
 TRIALS_SHOWN = 10
 FRONT_SHOWN = 20
 OPERATORS_SHOWN = 30
+# Narrower terminals show fewer columns of a list.
+FULL_WIDTH = 100
 # Of the box that tables have on a terminal.
 SEPARATOR_WIDTH = 3
 LONGEST_SETTING = 20
@@ -391,21 +393,23 @@ def _show_path(source: str) -> str:
 
 def print_sweeps(console: Console, sweeps: Sequence[Sweep], is_cut: bool) -> None:
     """Print a list of sweeps, one a line."""
+    has_room = not console.is_terminal or console.width >= FULL_WIDTH
     experiments = {s.experiment for s in sweeps}
-    shown = ["Experiment"] if experiments != {"default"} else []
-    columns = ["Sweep", "Workflow", "Status", "Trials", *shown, "Created", "Took", "Best"]
+    extra = ["Took", *(["Experiment"] if experiments != {"default"} else [])] if has_room else []
+    columns = ["Sweep", "Workflow", "Status", "Trials", "Best", "Created", *extra]
     table = make_table(console, *columns, right=("Trials", "Took"), is_short=True)
     for sweep in sweeps:
-        table.add_row(
-            Text(sweep.id[:SHORT_ID], style="cyan"),
-            Text(clean_line(sweep.workflow)),
-            status_text(sweep.status),
-            _brief_trials(sweep),
-            *([Text(clean_line(sweep.experiment))] if shown else []),
-            Text(show_when(console, sweep.record.created_at)),
-            Text(show_duration(_find_duration_s(sweep))),
-            _brief_best(sweep),
-        )
+        cells = {
+            "Sweep": Text(sweep.id[:SHORT_ID], style="cyan"),
+            "Workflow": Text(clean_line(sweep.workflow)),
+            "Status": status_text(sweep.status),
+            "Trials": Text(_brief_trials(sweep)),
+            "Best": _brief_best(sweep),
+            "Created": Text(show_when(console, sweep.record.created_at)),
+            "Took": Text(show_duration(_find_duration_s(sweep))),
+            "Experiment": Text(clean_line(sweep.experiment)),
+        }
+        table.add_row(*(cells[c] for c in columns))
     fit_columns(console, table, "Workflow", "Experiment", "Best")
     console.print(table)
     if is_cut:
