@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from flowlearner.cli.options import AsJson, make_command, read_assignments
-from flowlearner.cli.output import emit, get_out
+from flowlearner.cli.output import complain, emit, get_out
 from flowlearner.cli.parameters import META, Call, WorkflowCommand, read_parameters
 from flowlearner.cli.run import EPILOG, INTERRUPTED, Assignments
 from flowlearner.cli.sweep_display import Heading, SweepDisplay
@@ -108,7 +108,7 @@ def _sweep(
         str | None,
         typer.Option(
             metavar="NAME",
-            help=f"{DEFAULT_SEARCH} (default), or one of {', '.join(SEARCHES)}.",
+            help=f"{DEFAULT_SEARCH} (default), {', '.join(s for s in SEARCHES if s != DEFAULT_SEARCH)}.",
             show_default=False,
         ),
     ] = None,
@@ -332,5 +332,22 @@ def _read(sweep_id: str) -> Sweep:
 def _print(found: Sweep, as_json: bool, target: str | None) -> None:
     if as_json:
         emit(found.to_json())
-    else:
-        print_sweep_result(get_out(), found, target)
+        return
+    print_sweep_result(get_out(), found, target)
+    _explain_stop(found)
+
+
+def _explain_stop(found: Sweep) -> None:
+    """Say where early stopping could stop nothing, for no trial reports what it goes by."""
+    stop, best = found.record.spec.get("stop"), found.find_best()
+    if not stop or best is None or found.counts.get(Status.PRUNED):
+        return
+    metric = found.record.metrics[0]
+    with Client() as client:
+        if any(p.step is not None for p in client.list_metric_points(best.run_id, metric)):
+            return
+    complain(
+        f"stop '{stop}' had nothing to go by: no operator reports '{metric}'. "
+        f"Call flowlearner.report(step=..., {metric}=...) where a model is trained",
+        "Warning",
+    )

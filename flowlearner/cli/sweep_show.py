@@ -341,7 +341,7 @@ def make_run_arguments(sweep: Sweep, trial: TrialRecord, target: str | None = No
         arguments += ["--run-seed", str(spec["run_seed"])]
     if spec.get("executor") == "local":
         arguments += ["--executor", "local"]
-    return shlex.join(map(clean_line, arguments))
+    return shlex.join(map(clean, arguments))
 
 
 def find_target(sweep: Sweep) -> str:

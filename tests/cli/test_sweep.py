@@ -13,10 +13,11 @@ from flowlearner import Client
 from tests.cli.conftest import Answer, Cli
 
 GUESS = '''
+import time
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
-from flowlearner import Choice, LogRange, Metric, Operator, Range, operator, workflow
+from flowlearner import Choice, LogRange, Metric, Operator, Range, operator, report, workflow
 
 
 @operator
@@ -75,13 +76,17 @@ def two(x: Annotated[float, Range(0, 1)] = 0.5, depth: Annotated[int, Range(1, 4
 
 
 @operator
-def count(path: str, factor: int) -> Metric:
-    return float(len(Path(path).read_text()) * factor)
+def learn(x: float, reports: bool) -> Metric:
+    for step in range(9):
+        if reports:
+            report(step=step, result=x * step)
+            time.sleep(0.02)
+    return x * 8
 
 
 @workflow
-def counting(path: str, factor: Annotated[int, Range(1, 3)] = 1) -> Metric:
-    return count(path, factor)
+def learning(x: Annotated[float, Range(0, 1)] = 0.5, reports: bool = True) -> Metric:
+    return learn(x, reports)
 '''
 
 Sweep = Callable[..., Answer]
@@ -135,9 +140,8 @@ def test_a_sweep_ends_with_its_best_trial_and_the_commands_to_go_on(sweep: Sweep
 
 
 def test_the_command_for_the_best_trial_gives_the_same_value(sweep: Sweep, cli: Cli) -> None:
-    (Path("half full")).write_text("12345")
     space = ["--space", "x=0..1", "--space", "train={calm,guess.nervous}", "--space", "booster"]
-    answer = sweep(*space, "-p", "path=half full", "--run-seed", "3", "--trials", "8", "--no-cache")
+    answer = sweep(*space, "-p", "path=half  full", "--run-seed", "3", "--trials", "8", "--no-cache")
     found = Client().list_sweeps()[0]
     best = found.find_best()
     assert best is not None
@@ -250,6 +254,45 @@ def test_it_says_that_an_adaptive_search_repeats_points(sweep: Sweep) -> None:
         "There are only 2 different points, fewer than the 5 trials: some are tried more than once."
         in answer.err
     )
+
+
+def test_trials_that_are_stopped_early_are_counted(cli: Cli, sweep: Sweep) -> None:
+    words = [
+        "sweep",
+        "guess.py:learning",
+        "--executor",
+        "local",
+        "--space",
+        "x",
+        "--trials",
+        "12",
+        "--stop",
+        "asha",
+    ]
+    answer = cli(*words)
+    assert answer.status == 0
+    assert " pruned)" in answer.out
+    assert "nothing to go by" not in answer.err
+    found = cli(*words, "--no-cache", "--json").document
+    assert found["counts"]["PRUNED"] + found["counts"]["COMPLETED"] == 12
+
+
+def test_it_says_that_early_stopping_had_nothing_to_go_by(cli: Cli, sweep: Sweep) -> None:
+    words = [
+        "sweep",
+        "guess.py:learning",
+        "--executor",
+        "local",
+        "--space",
+        "x",
+        "--trials",
+        "4",
+        "--stop",
+        "asha",
+    ]
+    answer = cli(*words, "-p", "reports=no")
+    assert answer.status == 0
+    assert "stop 'asha' had nothing to go by: no operator reports 'result'." in answer.err
 
 
 # Failures
