@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,7 @@ def print_sweep(console: Console, sweep: Sweep, trials: int) -> None:
         [
             ("Experiment", clean_line(sweep.experiment)),
             ("Created", f"{show_time(record.created_at)} by {clean_line(record.owner)}"),
-            ("Took", show_duration(_find_duration_s(sweep))),
+            ("Took", _show_took(sweep)),
             ("Trials", _count_trials(sweep)),
             ("Metric" if len(record.metrics) == 1 else "Metrics", objective),
             ("Search", f"{spec.get('search', '')}, seed {spec.get('seed', 0)}{stop}"),
@@ -136,6 +137,13 @@ def _find_duration_s(sweep: Sweep) -> float | None:
     if record.started_at is None or record.finished_at is None:
         return None
     return (record.finished_at - record.started_at).total_seconds()
+
+
+def _show_took(sweep: Sweep) -> str:
+    record = sweep.record
+    if sweep.status.is_final or record.started_at is None:
+        return show_duration(_find_duration_s(sweep))
+    return f"{show_duration((datetime.now(UTC) - record.started_at).total_seconds())} so far"
 
 
 def _count_trials(sweep: Sweep) -> str:
@@ -231,7 +239,7 @@ def _print_table(console: Console, sweep: Sweep, trials: Sequence[TrialRecord]) 
         cells = [Text(texts[i], style="bold") for texts in columns.values()]
         cells += [Text(settings[name][i]) for name in shown]
         table.add_row(str(trial.number), Text(trial.run_id[:SHORT_ID], style="cyan"), *cells)
-    fit_columns(console, table, *shown)
+    fit_columns(console, table, *columns, *shown)
     console.print(Padding(table, (0, 0, 0, 2), expand=False))
     hidden = [n for n in settings if n not in shown]
     if hidden:

@@ -353,6 +353,15 @@ def test_input_that_is_not_there_ends_with_1(cli: Cli, project: Path) -> None:
     assert Client().list_sweeps() == []
 
 
+def test_a_catalog_that_does_not_answer_ends_with_3(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLOWLEARNER_CATALOG", "sqlite:////proc/nowhere/catalog.db")
+    words = ["--space", "depth", "--search", "grid"]
+    answer = sweep(*words)
+    assert (answer.status, answer.out) == (3, "")
+    assert "Traceback" not in answer.err
+    assert sweep(*words, "--json").document["error"]["type"] in ("CatalogError", "StorageError")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -128,6 +128,7 @@ def test_a_sweep_is_stopped_from_another_process(slow: Path) -> None:
         running = call(slow, "sweeps", "show", sweep.id)[1]
         assert f"Stop it: flowlearner sweeps stop {sweep.id[:8]}" in running
         assert "2 of 21 trials (2 running)" in running
+        assert " so far" in running
         status, out, err = call(slow, "sweeps", "stop", sweep.id[:8])
         assert status == 0, err
         assert f"Sweep {sweep.id[:8]} was asked to stop" in out
