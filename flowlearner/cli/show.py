@@ -64,16 +64,17 @@ def make_table(console: Console, *columns: str, right: Iterable[str] = (), is_sh
     return table
 
 
-def fit_columns(console: Console, table: Table, *flexible: str, longest: int = 24) -> None:
+def fit_columns(console: Console, table: Table, *flexible: str, longest: int = 24, indent: int = 0) -> None:
     """Let only some columns of a filled table shrink where a terminal is too narrow for all.
 
     Args:
         flexible: columns that share what the others leave.
         longest: what is longer in the others is cut.
+        indent: how far from the left the table stands.
     """
     if not console.is_terminal:
         return
-    room = console.width - SEPARATOR_WIDTH * (len(table.columns) - 1)
+    room = console.width - indent - SEPARATOR_WIDTH * (len(table.columns) - 1)
     shrinking: list[tuple[int, Column]] = []
     for column in table.columns:
         cells = [cell.plain if isinstance(cell, Text) else str(cell) for cell in column.cells]

@@ -52,6 +52,7 @@ FULL_WIDTH = 100
 # Of the box that tables have on a terminal.
 SEPARATOR_WIDTH = 3
 LONGEST_SETTING = 20
+INDENT = 2
 GOES_ON = (Status.CANCELLED, Status.CRASHED, Status.FAILED)
 
 
@@ -162,7 +163,7 @@ def _print_pairs(console: Console, pairs: Sequence[tuple[str, Text]]) -> None:
     table.add_column(overflow="fold")
     for name, value in pairs:
         table.add_row(Text(clean_line(name)), value)
-    console.print(Padding(table, (0, 0, 0, 2), expand=False))
+    console.print(Padding(table, (0, 0, 0, INDENT), expand=False))
 
 
 def _print_error(console: Console, sweep: Sweep) -> None:
@@ -225,7 +226,7 @@ def _print_table(console: Console, sweep: Sweep, trials: Sequence[TrialRecord]) 
         for i, m in enumerate(metrics)
     }
     settings = {clean_line(n): _align([show_setting(t.point.get(n, "")) for t in trials]) for n in names}
-    room = (console.width if console.is_terminal else PIPE_WIDTH) - 2
+    room = (console.width if console.is_terminal else PIPE_WIDTH) - INDENT
     room -= sum(_width_of(n, v) for n, v in columns.items()) + len("Trial") + SHORT_ID + 2 * SEPARATOR_WIDTH
     shown: list[str] = []
     for name, texts in settings.items():
@@ -239,8 +240,8 @@ def _print_table(console: Console, sweep: Sweep, trials: Sequence[TrialRecord]) 
         cells = [Text(texts[i], style="bold") for texts in columns.values()]
         cells += [Text(settings[name][i]) for name in shown]
         table.add_row(str(trial.number), Text(trial.run_id[:SHORT_ID], style="cyan"), *cells)
-    fit_columns(console, table, *columns, *shown)
-    console.print(Padding(table, (0, 0, 0, 2), expand=False))
+    fit_columns(console, table, *columns, *shown, indent=INDENT)
+    console.print(Padding(table, (0, 0, 0, INDENT), expand=False))
     hidden = [n for n in settings if n not in shown]
     if hidden:
         console.print(Text(f"  Too narrow for {', '.join(hidden)}; --json has all.", style="dim"))
@@ -276,7 +277,7 @@ def _print_operators(console: Console, sweep: Sweep) -> None:
     for name in names[:OPERATORS_SHOWN]:
         counts = {"ran": executed.get(name, 0), "shared": shared[name], "from earlier runs": reused[name]}
         table.add_row(Text(clean_line(name)), *(f"{counts[c]:,}" for c in columns))
-    console.print(Padding(table, (0, 0, 0, 2), expand=False))
+    console.print(Padding(table, (0, 0, 0, INDENT), expand=False))
     _say_rest(console, len(names) - OPERATORS_SHOWN)
     ran, spared = sum(executed.values()), sum(shared.values()) + sum(reused.values())
     if spared:
@@ -293,7 +294,9 @@ def _print_failures(console: Console, sweep: Sweep) -> None:
     print_heading(console, f"{count}: trial {first.number}, run {first.run_id[:SHORT_ID]}")
     wrap = not console.is_terminal
     if first.error is not None:
-        console.print(Padding(Text(clean(first.error.message), style="red"), (0, 0, 0, 2)), soft_wrap=wrap)
+        console.print(
+            Padding(Text(clean(first.error.message), style="red"), (0, 0, 0, INDENT)), soft_wrap=wrap
+        )
         for line in list_failure_lines(first.error):
             console.print(Text(f"    {line}", style="dim"), soft_wrap=wrap)
     kinds = {t.error.type for t in failed if t.error is not None}
