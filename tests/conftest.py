@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from flowlearner.config import Settings
+from flowlearner.engine.server import ensure_server, stop_server
 
 
 @pytest.fixture(autouse=True)
@@ -20,3 +24,22 @@ def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
     monkeypatch.setenv("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     monkeypatch.setenv("DO_NOT_TRACK", "1")
     return home
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of one Prefect server for all tests that need one."""
+    # Most tests need no Prefect, which takes seconds to import.
+    from prefect.logging.handlers import APILogHandler
+
+    settings = Settings(home=tmp_path_factory.mktemp("server"))
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [n for n in os.environ if n.startswith("PREFECT_")]:
+            patch.delenv(name)
+        url = ensure_server(settings)
+    try:
+        yield url
+    finally:
+        # What this process has still to send would be complained of once the server is gone.
+        APILogHandler().flush()
+        stop_server(settings)

@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -243,6 +244,19 @@ class History:
     ended: frozenset[int] = frozenset()
 
 
+@dataclass(frozen=True)
+class FlowLink:
+    """The Prefect flow run of a sweep.
+
+    Attributes:
+        name: of the flow run where it is an id for the sweep, too; else None.
+    """
+
+    flow_run_id: str
+    api_url: str
+    name: str | None = None
+
+
 def execute_sweep(
     submission: SweepSubmission, *, sweep_id: str | None = None, history: History | None = None
 ) -> str:
@@ -257,22 +271,40 @@ def execute_sweep(
     """
     if submission.options.executor == "local":
         with LocalLauncher() as launcher:
-            return run_sweep(submission, launcher, Budget.of_machine(), sweep_id=sweep_id, history=history)
+            budget = Budget.of_machine()
+            return run_sweep(submission, launcher, budget, sweep_id=sweep_id, history=history)[0]
     settings, module = submission.settings, submission.definition.fn.__module__
     address = settings.ray_address
     warm = None if address else find_warm(settings)
     if warm is not None:
         address = warm.address
         allow_connecting(settings)
-    # Loaded only now: Ray takes its settings from the environment, and seconds.
-    cluster = importlib.import_module("flowlearner.sweep.cluster")
-    with cluster.Cluster(
-        address,
-        module,
-        settings.snapshot_limit_bytes,
-        takes_points=submission.searcher.stops_early,
-    ) as launcher:
-        return run_sweep(submission, launcher, launcher.budget, sweep_id=sweep_id, history=history)
+    with ThreadPoolExecutor(1) as helper:
+        # Prefect and Ray take seconds to load and to answer: one does while the other does.
+        getting_flow = helper.submit(_prepare_flow, submission)
+        # Loaded only now: Ray takes its settings from the environment.
+        cluster = importlib.import_module("flowlearner.sweep.cluster").Cluster(
+            address,
+            module,
+            settings.snapshot_limit_bytes,
+            takes_points=submission.searcher.stops_early,
+        )
+        with cluster as launcher:
+
+            def run(link: FlowLink) -> tuple[str, Status]:
+                return run_sweep(
+                    submission, launcher, launcher.budget, sweep_id=sweep_id, history=history, link=link
+                )
+
+            run_in_flow, url = getting_flow.result()
+            found: str = run_in_flow(submission, url, run, sweep_id)
+            return found
+
+
+def _prepare_flow(submission: SweepSubmission) -> tuple[Any, str]:
+    """Load Prefect and find or start its server; return what runs a sweep as a flow, and the URL."""
+    flow = importlib.import_module("flowlearner.sweep.flow")
+    return flow.run_in_flow, flow.find_server(submission)
 
 
 def run_sweep(
@@ -282,16 +314,18 @@ def run_sweep(
     *,
     sweep_id: str | None = None,
     history: History | None = None,
-) -> str:
-    """Record a sweep, drive it with a launcher, and record how it ended.
+    link: FlowLink | None = None,
+) -> tuple[str, Status]:
+    """Record a sweep, drive it with a launcher, and record how it ended; return its id and status.
 
     Args:
         budget: what calls in flight may take together.
         history: where the sweep goes on, under the id that is given.
+        link: the flow run that it is.
     """
     resumes = history is not None
     history = history or History(Tally())
-    sweep_id = sweep_id or new_run_id()
+    sweep_id = sweep_id or (link.name if link else None) or new_run_id()
     with opened(submission.settings) as (catalog, store), captured(), Interruption() as interruption:
         maker, sweep = _begin(submission, sweep_id, catalog, store, history)
         if resumes:
@@ -301,6 +335,8 @@ def run_sweep(
         else:
             catalog.store_crashes(is_dead)
             catalog.begin_sweep(sweep, read_environment())
+        if link is not None:
+            catalog.update_sweep(sweep_id, prefect_flow_run_id=link.flow_run_id, prefect_api_url=link.api_url)
         driver = Driver(
             sweep_id,
             catalog,
@@ -334,7 +370,7 @@ def run_sweep(
             raise KeyboardInterrupt
         if driver.platform_error is not None:
             raise driver.platform_error
-    return sweep_id
+    return sweep_id, status
 
 
 def _begin(

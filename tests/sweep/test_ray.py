@@ -21,6 +21,7 @@ from flowlearner import Client, Metric, Range, ResourceError, Sweep, SweepFailed
 from flowlearner.errors import ServerError
 from flowlearner.records import Status
 from flowlearner.sweep.cluster import connect
+from tests.engine.api import Api
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.filterwarnings("ignore::ResourceWarning")]
 
@@ -31,6 +32,11 @@ def cluster() -> Iterator[None]:
     connect("")
     yield
     ray.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def prefect_server(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", server)
 
 
 @operator
@@ -240,3 +246,13 @@ def test_a_sweep_that_fails_says_so() -> None:
 
     with pytest.raises(SweepFailed, match=r"each of its 2 trials failed.*never"):
         flow.sweep(search="grid")
+
+
+def test_a_sweep_is_one_flow_run_of_its_id_without_tasks(server: str) -> None:
+    api = Api(server)
+    sweep = staged.with_options(tags={"team": "ops"}).sweep({"weight": [1, 2]}, search="grid")
+    flow_run = api.find_flow_run(sweep.id)
+    assert flow_run["state"]["type"] == "COMPLETED"
+    assert flow_run["tags"] == ["team:ops"]
+    assert flow_run["id"] == sweep.record.prefect_flow_run_id
+    assert api.wait_for_tasks(sweep.id, 0) == {}

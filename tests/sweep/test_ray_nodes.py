@@ -51,6 +51,11 @@ FLOW = """
 """
 
 
+@pytest.fixture(autouse=True)
+def prefect_server(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", server)
+
+
 @pytest.fixture
 def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Cluster, Any]]:
     cluster = Cluster(

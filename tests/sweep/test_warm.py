@@ -29,6 +29,11 @@ def search(x: Annotated[int, Range(1, 3)] = 1) -> Metric:
 """
 
 
+@pytest.fixture(autouse=True)
+def prefect_server(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", server)
+
+
 def test_a_sweep_uses_the_cluster_that_is_kept_and_leaves_it(tmp_path: Path) -> None:
     (tmp_path / "warm_flow.py").write_text(FLOW)
     settings = get_settings()
