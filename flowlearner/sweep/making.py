@@ -21,6 +21,9 @@ from flowlearner.sweep.calls import Trial
 from flowlearner.sweep.space import Dimension, Point, Space
 from flowlearner.types import Choice
 
+# How many graphs of one dimension are compiled before a sweep begins.
+MAX_COMPILED = 100
+
 
 @dataclass(frozen=True)
 class Compiled:
@@ -72,7 +75,7 @@ class TrialMaker:
         params = dict(self._template.params)
         for dimension in self._space.dimensions:
             name = dimension.name
-            value = point.get(name, self._first.definition.interface.by_name[name].default)
+            value = point[name] if name in point else self._find_default(name)
             if name in static:
                 static[name] = value
                 params[name] = as_json(value)
@@ -90,6 +93,11 @@ class TrialMaker:
         )
         binder = Binder(values, first.options.seed, self._resolver)
         return record, compiled.version, Trial(number, point, context, binder, now)
+
+    def _find_default(self, name: str) -> Any:
+        """Return what a parameter has where its condition does not hold."""
+        param = self._first.definition.interface.by_name[name]
+        return self._first.options.seed if param.takes_run_seed else param.default
 
     def compile(self, static: Mapping[str, Any]) -> Compiled:
         """Return the graph of some plain values; each that differs is compiled and recorded once."""
@@ -140,8 +148,9 @@ def check_graphs(definition: Definition, space: Space, static: Mapping[str, Any]
         CompileError, ResourceError: for one of them the workflow does not compile, or can never run here.
     """
     for dimension in space.dimensions:
-        if dimension.name in static and isinstance(dimension.domain, Choice):
-            for value in dimension.domain.values:
+        if dimension.name in static and dimension.count is not None:
+            for index in range(min(dimension.count, MAX_COMPILED)):
+                value = dimension.value_at(index)
                 check_resources(definition.compile(**{**static, dimension.name: value}))
     assert all(
         definition.interface.by_name[d.name].default is not MISSING for d in space.dimensions if d.when

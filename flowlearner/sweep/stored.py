@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,13 @@ def _write_value(value: Any) -> Any:
     if isinstance(value, Operator):
         return {"operator": f"{value.fn.__module__}:{value.fn.__qualname__}"}
     if isinstance(value, os.PathLike):
-        return str(Path(value).absolute())
-    return as_json(value)
+        return {"text": str(Path(value).absolute())}
+    if isinstance(value, tuple):
+        return {"tuple": [_write_value(v) for v in value]}
+    if isinstance(value, list):
+        return [_write_value(v) for v in value]
+    is_plain = value is None or (isinstance(value, (bool, int, float, str)) and not isinstance(value, Enum))
+    return value if is_plain else {"text": as_json(value)}
 
 
 def read_space(stored: Sequence[Mapping[str, Any]], definition: Definition) -> Space:
@@ -72,12 +78,16 @@ def read_space(stored: Sequence[Mapping[str, Any]], definition: Definition) -> S
 
 
 def _read_value(param: Param, stored: Any) -> Any:
-    if isinstance(stored, Mapping) and "operator" in stored:
-        return _find_operator(stored["operator"])
-    if not isinstance(stored, str) or param.type.is_table or param.type.base is str:
+    if isinstance(stored, list):
+        return [_read_value(param, v) for v in stored]
+    if not isinstance(stored, Mapping):
         return stored
+    if "operator" in stored:
+        return _find_operator(stored["operator"])
+    if "tuple" in stored:
+        return tuple(_read_value(param, v) for v in stored["tuple"])
     try:
-        return parse_param(param, stored)
+        return parse_param(param, stored["text"])
     except ParameterError as error:
         raise UsageError(str(error)) from None
 

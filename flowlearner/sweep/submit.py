@@ -119,17 +119,16 @@ def prepare_sweep(
         raise UsageError(f"sweep of workflow '{definition.name}': {'; '.join(problems)}")
     objective = _make_objective(definition, options)
     made = space if isinstance(space, Space) else make_space(definition, space, fixed)
+    total = _count_trials(made, options)
     searcher = make_searcher(
         made,
         objective,
         search=options.search,
         stop=options.stop,
         seed=options.seed,
-        trials=options.trials,
+        trials=total,
     )
-    probe = next(iter(made.iter_points()), None) if made.count_points() else None
-    if probe is None:
-        probe = made.point_of([0.0] * len(made.dimensions))
+    probe = made.point_of([0.0] * len(made.dimensions))
     bound = bind_params(definition, {**fixed, **probe}, options.run_seed)
     graph = definition.compile(**bound.static)
     check_resources(graph)
@@ -154,7 +153,7 @@ def prepare_sweep(
         listener or SweepListener(),
         searcher,
         first,
-        _count_trials(made, options),
+        total,
     )
 
 
