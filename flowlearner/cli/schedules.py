@@ -20,7 +20,7 @@ from flowlearner.config import get_settings
 from flowlearner.engine.endpoint import find_configured_url
 from flowlearner.errors import NotFoundError, UsageError
 from flowlearner.loading import load_workflow
-from flowlearner.schedule.job import Job, check_job, make_run_job, make_sweep_job
+from flowlearner.schedule.job import Job, check_job, check_name, make_run_job, make_sweep_job
 from flowlearner.schedule.runner import get_runner
 from flowlearner.schedule.timing import make_timing
 
@@ -99,6 +99,7 @@ def add(
     json: AsJson = False,
 ) -> None:
     """Run a workflow, or a sweep, at certain times. Their files count as they are then."""
+    check_name(name)
     timing = make_timing(cron, every, timezone)
     if (target is None) == (spec is None):
         raise UsageError(

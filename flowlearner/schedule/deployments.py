@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import inspect
 import os
-import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -56,15 +55,13 @@ from flowlearner.errors import NotFoundError, ServerError, UsageError, shorten, 
 from flowlearner.schedule.flows import ENTRYPOINT, run_scheduled
 from flowlearner.schedule.job import Job
 from flowlearner.schedule.runner import choose_pool
-from flowlearner.schedule.timing import UTC as UTC_NAME
-from flowlearner.schedule.timing import Timing
+from flowlearner.schedule.timing import DEFAULT_ZONE, Timing
 
 TAG = "flowlearner"
 PAGE = 200
 # How far back a cancelled run is looked for among firings that were skipped.
 SEARCHED = 50
 OPEN = (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING)
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True)
@@ -91,18 +88,6 @@ class Schedule:
     skipped_at: datetime | None = None
 
 
-def check_name(name: str) -> None:
-    """Refuse a name that Prefect or a shell could not take.
-
-    Raises:
-        UsageError: it is none.
-    """
-    if not _NAME.fullmatch(name):
-        raise UsageError(
-            f"'{name}' is no name for a schedule: expected letters, digits, '.', '_' and '-', such as nightly"
-        )
-
-
 def add_schedule(
     settings: Settings,
     timing: Timing,
@@ -122,7 +107,6 @@ def add_schedule(
         UsageError: the name is taken, or the time never comes.
         ServerError: the Prefect server does not answer.
     """
-    check_name(job.schedule)
     if find_next(timing, datetime.now(UTC)) is None:
         raise UsageError(f"--cron '{timing.cron}': that day never comes; correct day of month and month")
     with _connected(settings, say) as (client, pool):
@@ -234,14 +218,16 @@ def trigger_schedule(settings: Settings, name: str, say: Callable[[str], None] =
         going = _read_flow_runs(client, found.id, OPEN)
         if going:
             raise UsageError(
-                f"schedule '{name}' runs one at a time, and {going[0].name} is still going. Wait for it, or "
-                f"stop it: {_how_to_stop(going[0].name)}"
+                f"schedule '{name}' runs one at a time, and one is still going. Wait for it, or stop it: "
+                f"{_how_to_stop(found, going[0].name)}"
             )
         return str(client.create_flow_run_from_deployment(found.id, state=Scheduled()).id)
 
 
-def _how_to_stop(name: str) -> str:
-    return f"flowlearner runs cancel {name[:8]}" if is_run_id(name) else "flowlearner sweeps stop SWEEP"
+def _how_to_stop(deployment: Any, name: str) -> str:
+    if deployment.parameters.get("spec"):
+        return "flowlearner sweeps stop SWEEP, one of flowlearner sweeps list"
+    return f"flowlearner runs cancel {name[:8] if is_run_id(name) else 'RUN'}"
 
 
 def remove_schedule(settings: Settings, name: str, say: Callable[[str], None] = lambda _: None) -> None:
@@ -347,11 +333,11 @@ def _describe(client: Any, deployment: Any, workflow: str) -> Schedule:
 
 def _read_timing(deployment: Any) -> Timing:
     schedule = next((s.schedule for s in deployment.schedules if s.active), None)
-    zone = getattr(schedule, "timezone", None) or UTC_NAME
+    zone = getattr(schedule, "timezone", None) or DEFAULT_ZONE
     if isinstance(schedule, CronSchedule):
         return Timing(schedule.cron, None, zone)
     if isinstance(schedule, IntervalSchedule):
-        return Timing(None, schedule.interval.total_seconds(), zone)
+        return Timing(None, schedule.interval.total_seconds(), zone, schedule.anchor_date)
     return Timing(timezone=zone)
 
 
@@ -359,7 +345,11 @@ def _make_schedule(timing: Timing) -> CronSchedule | IntervalSchedule:
     if timing.cron is not None:
         return CronSchedule(cron=timing.cron, timezone=timing.timezone)
     assert timing.every_s is not None, "it is one of the two"
-    return IntervalSchedule(interval=timedelta(seconds=timing.every_s), timezone=timing.timezone)
+    return IntervalSchedule(
+        interval=timedelta(seconds=timing.every_s),
+        timezone=timing.timezone,
+        anchor_date=timing.since or datetime.now(UTC),
+    )
 
 
 def find_next(timing: Timing, after: datetime) -> datetime | None:

@@ -1,4 +1,4 @@
-"""What a schedule runs: a workflow with parameters, or a sweep by its spec file; how it is stored and checked.
+"""What a schedule runs: a workflow with parameters, or a sweep by its spec file; its stored form and checks.
 
 Values of parameters are kept as the texts that the command line was given, and read anew at each firing: the
 workflow's file counts as it is then.
@@ -7,6 +7,7 @@ workflow's file counts as it is then.
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -28,6 +29,7 @@ from flowlearner.sweep.submit import SweepOptions, SweepSubmission, prepare_swee
 TAG = "schedule"
 # As of Workflow.sweep and the command line.
 DEFAULT_SEARCH = "tpe"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,18 @@ class Job:
     def to_parameters(self) -> dict[str, Any]:
         """Return it as JSON: the parameters of the flow that runs it."""
         return asdict(self) | {"params": dict(self.params), "tags": dict(self.tags)}
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that Prefect or a shell could not take.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"'{name}' is no name for a schedule: expected letters, digits, '.', '_' and '-', such as nightly"
+        )
 
 
 def make_run_job(job: Job, target: str, params: Mapping[str, str]) -> Job:
@@ -128,6 +142,10 @@ def check_job(job: Job, settings: Settings) -> str:
         UsageError: the workflow, its parameters or the spec file cannot be used as they are now.
         InputError: a file that is named does not exist.
     """
+    if job.experiment == "":
+        raise UsageError("experiment: expected a name, found an empty text")
+    if job.seed is not None and not 0 <= job.seed < 1 << 63:
+        raise UsageError(f"run seed: expected a whole number from 0 to 2**63 - 1, found {job.seed}")
     if job.spec is not None:
         return prepare_sweep_job(job, settings).definition.name
     definition, options, params = load_run(job)
@@ -177,8 +195,11 @@ def prepare_sweep_job(job: Job, settings: Settings, listener: SweepListener | No
     assert job.spec is not None, "it is a sweep"
     spec = read_spec(job.spec)
     if spec.workflow is None:
-        raise UsageError(f"{job.spec}: it names no workflow; begin it with 'workflow: flights.py:delays'")
-    definition = load_workflow(spec.workflow)
+        raise UsageError(f"{job.spec} names no workflow; add a line 'workflow: flights.py:delays'")
+    try:
+        definition = load_workflow(spec.workflow)
+    except NotFoundError as error:
+        raise NotFoundError(f"{spec.place('workflow')}: workflow: {error}") from None
     bound = bind_spec(spec, definition)
     base: RunOptions = getattr(definition, "options", RunOptions())
     given: dict[str, Any] = {

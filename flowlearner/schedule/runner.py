@@ -115,6 +115,12 @@ class RunnerFiles:
         new.write_text(json.dumps(asdict(state)), encoding="utf-8")
         new.replace(self.state_path)
 
+    def forget_ended(self) -> None:
+        """Remove what processes have left that were killed."""
+        for path in self.running_path.glob("*"):
+            if not is_held(path):
+                path.unlink(missing_ok=True)
+
     def list_running(self) -> list[tuple[str, int]]:
         """Return the Prefect flow runs whose processes live, each with its pid."""
         found = []
@@ -247,6 +253,7 @@ def _spawn(files: RunnerFiles, url: str) -> int:
         files.log_path.replace(files.log_path.with_suffix(".log.1"))
     env = {
         **os.environ,
+        "FLOWLEARNER_HOME": str(files.folder.parent),
         "PREFECT_API_URL": url,
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",

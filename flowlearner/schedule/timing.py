@@ -6,11 +6,12 @@ import os
 import re
 import zoneinfo
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from flowlearner.errors import UsageError, shorten, suggest
 
-UTC = "UTC"
+DEFAULT_ZONE = "UTC"
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 ALIASES = ("@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually")
@@ -21,11 +22,17 @@ MAX_EVERY_S = 10 * 366 * 24 * 3600.0
 
 @dataclass(frozen=True)
 class Timing:
-    """When a schedule fires: by `cron` or every so many seconds, of which one is None."""
+    """When a schedule fires: by `cron` or every so many seconds, of which one is None.
+
+    Attributes:
+        timezone: in which `cron` is read.
+        since: when an interval was first counted from.
+    """
 
     cron: str | None = None
     every_s: float | None = None
-    timezone: str = UTC
+    timezone: str = DEFAULT_ZONE
+    since: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -78,7 +85,9 @@ def make_timing(cron: str | None, every_s: float | None, timezone: str | None) -
         check_cron(cron or "")
     zone = find_local_timezone() if timezone is None else timezone
     check_timezone(zone)
-    return Timing(None if cron is None else " ".join(cron.split()), every_s, zone)
+    if cron is None:
+        return Timing(None, every_s, zone, datetime.now(UTC))
+    return Timing(" ".join(cron.split()), None, zone)
 
 
 def check_cron(text: str) -> None:
@@ -170,4 +179,4 @@ def find_local_timezone() -> str:
     for found in (os.environ.get("TZ", "").lstrip(":"), link.partition("zoneinfo/")[2]):
         if found in known:
             return found
-    return UTC
+    return DEFAULT_ZONE

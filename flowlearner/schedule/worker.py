@@ -60,6 +60,7 @@ def end_orphans(client: Any, files: RunnerFiles, pool: str) -> None:
 
     Else they would count as still going, and none of their schedule would ever run again.
     """
+    files.forget_ended()
     alive = {name for name, _ in files.list_running()}
     offset = 0
     while True:

@@ -1,4 +1,4 @@
-"""up, status and down on a real local server."""
+"""up, status and down on real local services."""
 
 from __future__ import annotations
 
@@ -13,21 +13,25 @@ from tests.cli.test_process import call, start
 
 
 @pytest.mark.slow
-def test_up_starts_a_server_that_status_lists_and_down_stops(project: Path) -> None:
+def test_up_starts_the_services_that_status_lists_and_down_stops(project: Path) -> None:
     try:
         status, out, err = call(project, "up", "--json")
         assert status == 0, err
-        [service] = json.loads(out)
-        assert (service["name"], service["state"]) == ("prefect", "running")
-        assert service["url"].startswith("http://127.0.0.1:")
-        os.kill(service["pid"], 0)
-        assert json.loads(call(project, "status", "--json")[1]) == [service]
-        assert json.loads(call(project, "up", "--json")[1]) == [service]
+        services = json.loads(out)
+        assert [(s["name"], s["state"]) for s in services] == [
+            ("prefect", "running"),
+            ("schedules", "running"),
+        ]
+        for service in services:
+            assert service["url"].startswith("http://127.0.0.1:")
+            os.kill(service["pid"], 0)
+        assert json.loads(call(project, "status", "--json")[1]) == services
+        assert json.loads(call(project, "up", "--json")[1]) == services
     finally:
         stopped = call(project, "down", "--json")
-    assert (stopped[0], json.loads(stopped[1])) == (0, {"stopped": ["prefect"]})
-    [after] = json.loads(call(project, "status", "--json")[1])
-    assert (after["state"], after["pid"]) == ("stopped", None)
+    assert (stopped[0], json.loads(stopped[1])) == (0, {"stopped": ["schedules", "prefect"]})
+    for after in json.loads(call(project, "status", "--json")[1]):
+        assert (after["state"], after["pid"]) == ("stopped", None)
 
 
 @pytest.mark.slow
@@ -47,4 +51,5 @@ def test_up_in_the_foreground_stops_what_it_started_at_an_interrupt(project: Pat
             call(project, "down")
     assert process.returncode == 0
     assert "running" in out
+    assert "Stopped the process that runs schedules." in err
     assert "Stopped the local Prefect server." in err

@@ -1,0 +1,246 @@
+"""Schedules on a real Prefect server: what fires, what does not, and what outlives every process."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowlearner import Client
+from flowlearner.cli.main import main
+from flowlearner.config import Settings
+from flowlearner.engine.server import get_server, stop_server
+from flowlearner.records import Status
+from flowlearner.schedule.runner import RunnerFiles, get_runner, stop_runner
+from tests.schedule.project import write_project
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+LIMIT_S = 90.0
+pytestmark = pytest.mark.slow
+
+
+def wait_until(holds: Callable[[], Any], what: str) -> Any:
+    deadline = time.monotonic() + LIMIT_S
+    while not (found := holds()):
+        assert time.monotonic() < deadline, f"{what}: it never came"
+        time.sleep(0.1)
+    return found
+
+
+def list_children(pid: int | None) -> list[int]:
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = stat.read_text().rpartition(")")[2].split()
+            if int(fields[1]) == pid and fields[0] not in "ZX":
+                found.append(int(stat.parent.name))
+    return found
+
+
+@dataclass(frozen=True)
+class Home:
+    """A home with its services, and a user's folder."""
+
+    settings: Settings
+    folder: Path
+    env: dict[str, str]
+
+    def call(self, *args: str, expects: int = 0) -> str:
+        """Call the command line in this process; return its standard output, or its message of a failure."""
+        out, err = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in self.env.items():
+                patch.setenv(name, value)
+            patch.chdir(self.folder)
+            patch.setattr(sys, "path", list(sys.path))
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                status = main(list(args))
+            sys.modules.pop("sched_flows", None)
+        assert status == expects, f"{args}: {out.getvalue()}{err.getvalue()}{self.log}"
+        return err.getvalue() if expects else out.getvalue()
+
+    def ask(self, *args: str) -> Any:
+        return json.loads(self.call(*args, "--json"))
+
+    def find(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = next(s for s in self.ask("schedules", "list") if s["name"] == name)
+        return found
+
+    def list_runs(self, schedule: str) -> list[Any]:
+        """Return what is in the catalog under a schedule's name, newest first."""
+        if not (self.settings.home_path / "catalog.db").exists():
+            return []
+        with Client(self.settings) as client:
+            return client.list_runs(tags={"schedule": schedule})
+
+    def wait_for_run(self, schedule: str, count: int, status: Status = Status.COMPLETED) -> Any:
+        """Return the newest run once there are so many of a status."""
+
+        def find() -> Any:
+            found = [r for r in self.list_runs(schedule) if r.status is status]
+            return found[0] if len(found) >= count else None
+
+        return wait_until(find, f"{count} runs of '{schedule}' that are {status}; {self.log}")
+
+    @property
+    def log(self) -> str:
+        path = RunnerFiles(self.settings).log_path
+        return path.read_text()[-5000:] if path.exists() else ""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    """A home whose services run; they are stopped at the end, whatever happened."""
+    place = tmp_path_factory.mktemp("home")
+    folder = tmp_path_factory.mktemp("project")
+    write_project(folder)
+    env = {
+        "FLOWLEARNER_HOME": str(place),
+        "PREFECT_PROFILES_PATH": str(place / "none.toml"),
+        "PYTHONPATH": str(REPOSITORY),
+    }
+    settings = Settings(home=place)
+    made = Home(settings, folder, env)
+    try:
+        made.call("up")
+        yield made
+    finally:
+        stop_runner(settings)
+        stop_server(settings)
+
+
+def test_up_gives_a_runner_that_status_lists(home: Home) -> None:
+    services = {s["name"]: s for s in home.ask("status")}
+    assert services["schedules"]["state"] == "running"
+    assert services["schedules"]["url"].endswith("/work-pools/work-pool/flowlearner")
+    os.kill(services["schedules"]["pid"], 0)
+
+
+def test_an_interval_fires_until_it_is_paused_and_a_trigger_runs_all_the_same(home: Home) -> None:
+    target = ("sched_flows.py:mean", "-p", "rows=rows.csv", "--tag", "team=ops")
+    added = home.ask("schedules", "add", "tick", "--every", "1", *target)
+    assert (added["name"], added["paused"], added["last"]) == ("tick", False, None)
+    assert added["next"] is not None
+    run = home.wait_for_run("tick", 1)
+    assert run.metrics["mean"] == 2.5
+    assert run.record.tags["team"] == "ops"
+    assert run.record.prefect_flow_run_id is not None
+    assert run.record.command.endswith(
+        f"run {home.folder}/sched_flows.py:mean -p rows={home.folder}/rows.csv"
+    )
+
+    paused = home.ask("schedules", "pause", "tick")
+    assert (paused["paused"], paused["next"]) == (True, None)
+    assert paused["last"] is not None
+    # What had been started by then ends.
+    wait_until(lambda: not list_children(get_runner(home.settings).pid), "the last run ends")
+    wait_until(lambda: home.find("tick")["last_status"] == "COMPLETED", "Prefect knows that it ended")
+    count = len(home.list_runs("tick"))
+    time.sleep(4)
+    assert len(home.list_runs("tick")) == count
+
+    assert home.ask("schedules", "trigger", "tick")["name"] == "tick"
+    home.wait_for_run("tick", count + 1)
+    found = home.find("tick")
+    assert (found["paused"], found["last_status"]) in ((True, "COMPLETED"), (True, "RUNNING"))
+
+
+def test_a_schedule_of_a_sweep_leaves_a_sweep_under_its_name(home: Home) -> None:
+    home.call("schedules", "add", "weekly", "--cron", "0 2 * * 0", "--spec", "sweep.yaml")
+    home.call("schedules", "trigger", "weekly")
+
+    def find() -> Any:
+        with Client(home.settings) as client:
+            return next((s for s in client.list_sweeps() if s.status.is_final), None)
+
+    sweep = wait_until(find, "the sweep ends")
+    assert sweep.status is Status.COMPLETED, home.log
+    assert dict(sweep.record.tags) == {"from": "spec", "schedule": "weekly"}
+    assert (sweep.experiment, len(sweep.trial_records)) == ("nights", 3)
+    assert sweep.record.prefect_flow_run_id is not None
+
+
+def test_a_name_is_given_once_or_replaced_and_looked_for_among_those_there_are(home: Home) -> None:
+    run = ("--cron", "30 4 * * 1", "--timezone", "Europe/Paris", "sched_flows.py:slow", "-p", "seconds=1")
+    refused = home.call("schedules", "add", "weekly", *run, expects=2)
+    assert "there is a schedule 'weekly' already" in refused
+    assert "--replace" in refused
+    assert home.find("weekly")["workflow"] == "mean"
+
+    replaced = home.ask("schedules", "add", "weekly", *run, "--replace")
+    assert (replaced["workflow"], replaced["cron"]) == ("slow", "30 4 * * 1")
+    assert replaced["params"] == {"seconds": "1"}
+    names = [s["name"] for s in home.ask("schedules", "list")]
+    assert names == ["tick", "weekly"]
+    assert "Did you mean 'weekly'?" in home.call("schedules", "pause", "weekli", expects=2)
+
+    listed = home.call("schedules", "list")
+    assert "sched_flows.py:slow" in listed
+    assert "30 4 * * 1 Europe/Paris" in listed
+    assert "paused" in listed
+    assert "fires next at" in home.call("schedules", "resume", "weekly")
+    again = home.call("schedules", "add", "tick", "--every", "1", *run[-3:], "--replace", "--json")
+    assert json.loads(again)["paused"] is False
+    home.call("schedules", "pause", "tick")
+
+
+def test_prefects_own_command_line_lists_and_runs_them(home: Home) -> None:
+    server = get_server(home.settings)
+    env = {**os.environ, **home.env, "PREFECT_API_URL": server.url, "COLUMNS": "200"}
+    prefect = [str(Path(sys.executable).with_name("prefect")), "deployment"]
+    listed = subprocess.run([*prefect, "ls"], env=env, capture_output=True, text=True, timeout=60, check=True)
+    assert "slow/tick" in listed.stdout
+    assert "slow/weekly" in listed.stdout
+    subprocess.run([*prefect, "run", "slow/weekly"], env=env, capture_output=True, timeout=60, check=True)
+    home.wait_for_run("weekly", 1)
+
+
+def test_one_runs_at_a_time_others_are_skipped_and_a_killed_process_blocks_nothing(home: Home) -> None:
+    home.call("schedules", "add", "long", "--every", "1", "sched_flows.py:slow")
+    running = RunnerFiles(home.settings)
+    wait_until(running.list_running, "the first run")
+    wait_until(lambda: home.find("long")["skipped"], "a firing that is skipped")
+    assert home.find("long")["last_status"] == "RUNNING"
+    wait_until(lambda: home.list_runs("long"), "the run is recorded")
+    assert len(home.list_runs("long")) == 1
+    assert "is still going" in home.call("schedules", "trigger", "long", expects=2)
+    pids = [pid for _, pid in running.list_running()]
+    runner, server = get_runner(home.settings).pid, get_server(home.settings).pid
+    assert runner is not None
+    assert server is not None
+    for pid in (runner, *pids, server):
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: get_runner(home.settings).state == "stopped", "the runner is dead")
+
+    assert {s["state"] for s in home.ask("up")} == {"running"}
+    wait_until(lambda: len(home.list_runs("long")) == 2, "it fires again")
+    assert [r.status for r in home.list_runs("long")] == [Status.RUNNING, Status.CRASHED]
+
+
+def test_down_ends_what_runs_in_good_order_and_after_up_all_is_as_before(home: Home) -> None:
+    before = {s["name"]: (s["paused"], s["cron"], s["every_s"]) for s in home.ask("schedules", "list")}
+    assert len(before) == 3
+    pids = [pid for _, pid in RunnerFiles(home.settings).list_running()]
+    assert home.ask("down") == {"stopped": ["schedules", "prefect"]}
+    for pid in pids:
+        assert not Path(f"/proc/{pid}").exists()
+    assert home.list_runs("long")[0].status in (Status.CANCELLED, Status.CRASHED)
+    assert {s["state"] for s in home.ask("status")} == {"stopped"}
+
+    home.call("up")
+    after = {s["name"]: (s["paused"], s["cron"], s["every_s"]) for s in home.ask("schedules", "list")}
+    assert after == before
+    wait_until(lambda: len(home.list_runs("long")) == 3, "it fires again")
+    home.call("schedules", "remove", "long")
+    assert [s["name"] for s in home.ask("schedules", "list")] == ["tick", "weekly"]
