@@ -445,6 +445,29 @@ def test_a_stock_operator_is_named_in_full_by_run_too(cli: Cli, project: Path) -
     assert "flowlearner run plain.py:plain -p train=steps.double --executor local" in cli(*words).out
 
 
+def test_an_operator_is_found_in_a_module_that_the_workflow_knows_by_another_name(
+    cli: Cli, project: Path
+) -> None:
+    (project / "other.py").write_text(
+        "import operators.train as t\nfrom flowlearner import Metric, Operator, operator, workflow\n"
+        "@operator\ndef own(x: int) -> Metric:\n    return float(x)\n"
+        "@workflow\ndef other(train: Operator = own, x: int = 1) -> Metric:\n    return own(x)\n"
+    )
+    words = ["check", "other.py:other", "--json", "-p"]
+    assert cli(*words, "train=t.train_tree").status == 0
+    assert cli(*words, "train=operators.train.train_tree").status == 0
+    wrong = cli(*words, "train=operators.train.load_table")
+    assert wrong.status == 2
+    assert (
+        "'operators.train' has no 'load_table'; its operators are train_xgboost"
+        in wrong.document["error"]["message"]
+    )
+    broken = project / "broken_steps.py"
+    broken.write_text("1 / 0\n")
+    message = cli(*words, "train=broken_steps.fit").document["error"]["message"]
+    assert "('broken_steps' does not import: ZeroDivisionError: division by zero)" in message
+
+
 # Spec files
 
 

@@ -37,6 +37,16 @@ def fragile(x: Annotated[float, Range(0, 1)] = 0.5, n: int = 3) -> Metric:
 
 
 @operator
+def same(x: float) -> Metric:
+    return 1.0
+
+
+@workflow
+def flat(x: Annotated[float, Range(0, 1)] = 0.5) -> Metric:
+    return same(x)
+
+
+@operator
 def unlock(token: Secret, x: float) -> Metric:
     if Path("broken").exists():
         raise ValueError("closed")
@@ -93,6 +103,33 @@ def test_the_list_is_for_people_too(cli: Cli, sweep: Sweep) -> None:
         assert text in out
     assert "--limit shows more" not in out
     assert "The latest 1 sweep; --limit shows more." in cli("sweeps", "list", "--limit", "1").out
+
+
+def test_of_several_equal_trials_lists_and_shows_name_the_first(cli: Cli, sweep: Sweep) -> None:
+    words = [
+        "sweep",
+        "fragile.py:flat",
+        "--executor",
+        "local",
+        "--search",
+        "grid",
+        "--space",
+        "x={0.3,0.1,0.2}",
+    ]
+    for mode in ("max", "min"):
+        found = cli(*words, "--mode", mode, "--json").document
+        assert found["best"]["params"] == {"x": 0.3}
+        assert cli("sweeps", "list", "--json").document[0]["best"] == found["best"]
+
+
+def test_what_earlier_runs_have_computed_is_counted_apart(cli: Cli, sweep: Sweep) -> None:
+    assert sweep()["node_savings"] == {
+        "load": {"shared": 4, "reused": 0},
+        "judge": {"shared": 0, "reused": 0},
+    }
+    again = sweep()
+    assert (again["node_executions"], again["node_savings"]["judge"]) == ({}, {"shared": 0, "reused": 5})
+    assert "from earlier runs" in cli("sweeps", "show", again["id"]).out
 
 
 def test_a_sweep_is_shown_with_its_best_trials(cli: Cli, sweep: Sweep) -> None:
