@@ -180,6 +180,7 @@ def test_trials_that_do_badly_are_stopped_while_they_run() -> None:
         return learn(x)
 
     sweep = flow.sweep({"x": [9, 8, 1, 2, 3, 4]}, search="grid", stop="asha", parallel=2)
+    assert set(sweep.counts) == {"COMPLETED", "PRUNED"}, sweep.trials()["status"].tolist()
     assert sweep.best.params["x"] == 9
     pruned = [t for t in sweep.trial_records if t.status is Status.PRUNED]
     assert pruned
