@@ -311,16 +311,16 @@ def finish(display: SweepDisplay, execute: Callable[[], str], as_json: bool, tar
         display.close()
         if display.sweep_id is None:
             raise
-        _print(_read(display.sweep_id), as_json, target)
+        _print(_read(display.sweep_id), as_json, target, display)
         raise typer.Exit(INTERRUPTED) from None
     except FlowLearnerError:
         display.close()
         if display.sweep_id is not None and not as_json:
             with contextlib.suppress(FlowLearnerError):
-                _print(_read(display.sweep_id), as_json, target)
+                _print(_read(display.sweep_id), as_json, target, display)
         raise
     found = _read(sweep_id)
-    _print(found, as_json, target)
+    _print(found, as_json, target, display)
     if found.status is not Status.COMPLETED:
         raise typer.Exit(INTERRUPTED if found.status is Status.CANCELLED else 1)
 
@@ -329,11 +329,11 @@ def _read(sweep_id: str) -> Sweep:
     return Client().get_sweep(sweep_id)
 
 
-def _print(found: Sweep, as_json: bool, target: str | None) -> None:
+def _print(found: Sweep, as_json: bool, target: str | None, display: SweepDisplay) -> None:
     if as_json:
         emit(found.to_json())
         return
-    print_sweep_result(get_out(), found, target)
+    print_sweep_result(get_out(), found, target, display.took_s)
     _explain_stop(found)
 
 

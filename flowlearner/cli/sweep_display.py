@@ -98,10 +98,12 @@ class SweepDisplay(SweepListener):
 
     Attributes:
         sweep_id: of the sweep, once it has begun.
+        took_s: how long this process has worked on it, once it has ended.
     """
 
     def __init__(self, live: bool) -> None:
         self.sweep_id: str | None = None
+        self.took_s: float | None = None
         self._console = get_err()
         self._live: Live | None = None
         self._wants_live = live and self._console.is_terminal and not self._console.is_dumb_terminal
@@ -179,6 +181,7 @@ class SweepDisplay(SweepListener):
 
     def sweep_finished(self, sweep_id: str, status: Status) -> None:
         del sweep_id, status
+        self.took_s = monotonic() - self._began
         self.close()
 
     def close(self) -> None:

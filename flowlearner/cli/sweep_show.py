@@ -56,19 +56,23 @@ INDENT = 2
 GOES_ON = (Status.CANCELLED, Status.CRASHED, Status.FAILED)
 
 
-def print_sweep_result(console: Console, sweep: Sweep, target: str | None = None) -> None:
+def print_sweep_result(
+    console: Console, sweep: Sweep, target: str | None = None, took_s: float | None = None
+) -> None:
     """Print how a sweep ended, what it found, what it took, and how to go on.
 
     Args:
         target: FILE:WORKFLOW as it was given.
+        took_s: how long it took this time, where it went on from an earlier one.
     """
+    took_s = _find_duration_s(sweep) if took_s is None else took_s
     console.print()
     console.print(
         Text.assemble(
             sign_of(sweep.status, console.options.ascii_only),
             " ",
             (sweep.status.value.capitalize(), STYLES[sweep.status]),
-            f" in {show_duration(_find_duration_s(sweep))}: {_count_trials(sweep)}",
+            f" in {show_duration(took_s)}: {_count_trials(sweep)}",
         ),
         soft_wrap=not console.is_terminal,
     )
