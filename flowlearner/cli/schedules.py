@@ -98,7 +98,10 @@ def add(
     ] = False,
     json: AsJson = False,
 ) -> None:
-    """Run a workflow, or a sweep, at certain times. Their files count as they are then."""
+    """Run a workflow, or a sweep, at certain times, one at a time. Their files count as they are then.
+
+    What is due while `flowlearner up` does not run is made up for once, when it does.
+    """
     check_name(name)
     timing = make_timing(cron, every, timezone)
     if (target is None) == (spec is None):

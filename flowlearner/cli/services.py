@@ -56,7 +56,7 @@ class _Service:
 
 def _look(settings: Settings) -> list[_Service]:
     server, runner = get_server(settings), get_runner(settings)
-    page = f"{server.page_url}/work-pools/work-pool/{choose_pool(settings)}" if runner.pid else ""
+    page = f"{server.page_url}/work-pools/work-pool/{choose_pool(settings, server)}" if runner.pid else ""
     return [
         _Service(
             "prefect",

@@ -49,7 +49,7 @@ from prefect.utilities.callables import parameter_schema
 from prefect.workers.process import ProcessWorker
 
 from flowlearner.config import Settings
-from flowlearner.engine.server import ensure_server
+from flowlearner.engine.server import ensure_server, get_server
 from flowlearner.engine.submit import is_run_id
 from flowlearner.errors import NotFoundError, ServerError, UsageError, shorten, suggest
 from flowlearner.schedule.flows import ENTRYPOINT, run_scheduled
@@ -247,7 +247,7 @@ def _connected(settings: Settings, say: Callable[[str], None]) -> Iterator[tuple
     url = ensure_server(settings, say)
     try:
         with temporary_settings({PREFECT_API_URL: url}), get_client(sync_client=True) as client:
-            yield client, choose_pool(settings)
+            yield client, choose_pool(settings, get_server(settings))
     except (httpx.HTTPError, PrefectHTTPStatusError) as error:
         raise ServerError(
             f"The Prefect server at {url} fails or does not answer ({type(error).__name__}: {error})."

@@ -23,7 +23,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from flowlearner.config import Settings
-from flowlearner.engine.server import get_server
+from flowlearner.engine.server import ServerInfo
 from flowlearner.errors import ServerError, StorageError
 from flowlearner.lease import find_process_start, is_process
 
@@ -182,12 +182,13 @@ def marked_running(settings: Settings, flow_run_id: str) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
-def choose_pool(settings: Settings) -> str:
-    """Return the name of the work pool of this home's schedules.
+def choose_pool(settings: Settings, server: ServerInfo) -> str:
+    """Return the name of the work pool of this home's schedules on a server.
 
     Others may use a configured server too, and what they schedule is of no use here.
     """
-    if get_server(settings).state not in ("external", "unhealthy"):
+    is_own = server.pid is not None or server.state == "stopped"
+    if is_own:
         return POOL
     place = f"{socket.gethostname()}:{settings.home_path}"
     return f"{POOL}-{blake2b(place.encode(), digest_size=4).hexdigest()}"

@@ -38,7 +38,7 @@ from prefect.workers.process import ProcessWorker
 
 from flowlearner.config import Settings, get_settings
 from flowlearner.engine.endpoint import ask
-from flowlearner.engine.server import ensure_server
+from flowlearner.engine.server import ensure_server, get_server
 from flowlearner.schedule.deployments import OPEN, PAGE, make_pool
 from flowlearner.schedule.runner import (
     RunnerFiles,
@@ -109,7 +109,7 @@ class Runner:
         end_running(self._files)
 
     async def _serve(self) -> None:
-        pool = choose_pool(self._settings)
+        pool = choose_pool(self._settings, get_server(self._settings))
         with get_client(sync_client=True) as client:
             make_pool(client, pool, updates=True)
             end_orphans(client, self._files, pool)

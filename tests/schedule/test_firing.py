@@ -129,7 +129,7 @@ def test_up_gives_a_runner_that_status_lists(home: Home) -> None:
 
 def test_an_interval_fires_until_it_is_paused_and_a_trigger_runs_all_the_same(home: Home) -> None:
     target = ("sched_flows.py:mean", "-p", "rows=rows.csv", "--tag", "team=ops")
-    added = home.ask("schedules", "add", "tick", "--every", "1", *target)
+    added = home.ask("schedules", "add", "tick", "--every", "2", *target)
     assert (added["name"], added["paused"], added["last"]) == ("tick", False, None)
     assert added["next"] is not None
     run = home.wait_for_run("tick", 1)
@@ -207,7 +207,7 @@ def test_prefects_own_command_line_lists_and_runs_them(home: Home) -> None:
 
 
 def test_one_runs_at_a_time_others_are_skipped_and_a_killed_process_blocks_nothing(home: Home) -> None:
-    home.call("schedules", "add", "long", "--every", "1", "sched_flows.py:slow")
+    home.call("schedules", "add", "long", "--every", "4", "sched_flows.py:slow")
     running = RunnerFiles(home.settings)
     wait_until(running.list_running, "the first run")
     wait_until(lambda: home.find("long")["skipped"], "a firing that is skipped")
