@@ -1,12 +1,15 @@
-"""Owns where benchmarks happen: environments without settings of the user, and a Prefect server."""
+"""Owns where benchmarks happen: environments without settings of the user, and servers of their own."""
 
 from __future__ import annotations
 
 import json
 import os
+import socket
+import subprocess
+import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,6 +30,8 @@ def make_env(home: str, prefect_url: str | None = None) -> dict[str, str]:
         # Lines still go to the server; only the terminal is spared, on both sides.
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
         "DO_NOT_TRACK": "1",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "KEDRO_DISABLE_TELEMETRY": "1",
     }
     if prefect_url is not None:
@@ -49,6 +54,44 @@ def running_server(home: str) -> Iterator[str]:
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+@contextmanager
+def running_ray(env: Mapping[str, str]) -> Iterator[str]:
+    """Keep a Ray cluster of two processors while a benchmark runs; gives its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    # Its commands are in the package, whatever the PATH; `ray stop` would end the clusters of others, too.
+    command = [sys.executable, "-c", "from ray.scripts.scripts import main; main()", "start", "--head"]
+    command += [
+        "--block",
+        f"--port={port}",
+        "--num-cpus=2",
+        "--include-dashboard=false",
+        "--disable-usage-stats",
+    ]
+    head = subprocess.Popen(
+        command, env=dict(env), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        _await_port(port, head)
+        yield f"127.0.0.1:{port}"
+    finally:
+        # It passes the signal on to what it has started.
+        head.terminate()
+        head.wait()
+
+
+def _await_port(port: int, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(600):
+        if process.poll() is not None:
+            raise RuntimeError(f"`ray start` ended with status {process.returncode}")
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    raise TimeoutError("the Ray cluster does not answer after a minute")
 
 
 def await_task_runs(url: str, batch: int, after: int) -> int:

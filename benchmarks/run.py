@@ -19,15 +19,22 @@ from pairs import make_console, make_table
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE.parent / "bench-results"
 TIME_LIMIT_S = 1800
+# Those that run only where they are named, or with --long: they take more than some minutes.
+LONG = ("sweep_asha",)
 
 
-def find_benchmarks(names: list[str]) -> list[Path]:
-    """List the files of these names ("import" for bench_import.py), or all; an unknown name is refused."""
+def find_benchmarks(names: list[str], long: bool = False) -> list[Path]:
+    """List the files of these names ("import" for bench_import.py), or all; an unknown name is refused.
+
+    Args:
+        names: which; without one all, and of those in LONG none unless `long` says so.
+        long: whether all means these, too.
+    """
     found = {path.stem.removeprefix("bench_"): path for path in sorted(HERE.glob("bench_*.py"))}
     unknown = [name for name in names if name not in found]
     if unknown:
         sys.exit(f"no benchmark named {', '.join(unknown)}; there are: {', '.join(found)}")
-    return [found[name] for name in names] if names else list(found.values())
+    return [found[name] for name in names or found if names or long or name not in LONG]
 
 
 def run_child(path: Path, folder: Path, flags: list[str]) -> list[dict[str, Any]] | None:
@@ -66,6 +73,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="which to run, such as `import`; all without one")
     parser.add_argument("--quick", action="store_true", help="fewer pairs, for development: no verdict")
+    parser.add_argument("--long", action="store_true", help=f"also {', '.join(LONG)}, where none is named")
     options = parser.parse_args()
     flags, mark = (["--quick"], "-quick") if options.quick else ([], "")
     console = make_console()
@@ -73,7 +81,7 @@ def main() -> int:
     results: list[dict[str, Any]] = []
     failed: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
-        for path in find_benchmarks(options.names):
+        for path in find_benchmarks(options.names, options.long):
             console.print(f"{path.stem} ...", style="dim")
             measured = run_child(path, Path(folder), flags)
             if measured is None:

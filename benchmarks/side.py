@@ -58,11 +58,15 @@ class Side:
         self._stop()
 
     def __call__(self) -> float:
+        return float(self.measure())
+
+    def measure(self) -> Any:
+        """Measure one round, of a side that gives more than a number, too."""
         assert self._process is not None
         assert self._process.stdin is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()
-        return float(self._receive()["amount"])
+        return self._receive()["amount"]
 
     def _stop(self) -> None:
         assert self._process is not None

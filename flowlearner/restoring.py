@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -84,28 +85,37 @@ def put_on_path(folder: Path, further: tuple[str, ...] = ()) -> None:
     claim_folders((str(folder),))
 
 
-def load_definition(snapshot_id: str, modules: Modules, base: Path, module: str, workflow: str) -> Definition:
-    """Import a workflow from a snapshot.
+@contextlib.contextmanager
+def loaded_definition(
+    snapshot_id: str, modules: Modules, base: Path, module: str, workflow: str
+) -> Iterator[Definition]:
+    """Import a workflow from a snapshot; within the block imports find the modules of then, afterwards today's.
 
     Args:
         base: folder for unpacked snapshots.
         module, workflow: where the workflow is, by name.
 
     Raises:
-        UsageError: the code does not import any more, or a module of its name is loaded already.
+        UsageError: the code does not import any more.
         NotFoundError: the snapshot has no such workflow.
     """
     folder = unpack(snapshot_id, modules, base)
-    name = MAIN if module == "__main__" else module
-    for known in (MAIN if m == "__main__" else m for m in modules):
-        loaded = sys.modules.get(known)
-        file = getattr(loaded, "__file__", None)
-        if loaded is not None and not (file and Path(file).is_relative_to(folder)):
-            # The caller's own objects keep working; only new imports see the snapshot.
-            del sys.modules[known]
-    put_on_path(folder)
+    names = {MAIN if name == "__main__" else name for name in modules}
+    path, todays = list(sys.path), {n: sys.modules.pop(n) for n in names if n in sys.modules}
     try:
-        found = importlib.import_module(name)
+        put_on_path(folder)
+        yield _find_definition(snapshot_id, MAIN if module == "__main__" else module, workflow)
+    finally:
+        for name in names:
+            sys.modules.pop(name, None)
+        sys.modules.update(todays)
+        sys.path[:] = path
+        importlib.invalidate_caches()
+
+
+def _find_definition(snapshot_id: str, module: str, workflow: str) -> Definition:
+    try:
+        found = importlib.import_module(module)
     except Exception as error:
         frames = "".join(f"\n  {line}" for line in iter_user_lines(error))
         raise UsageError(

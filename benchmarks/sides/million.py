@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from pairs import time_once
+from sides.memory import read_memory
 
 ROWS = 1_000_000
 CARRIERS = ("9E", "AA", "B6", "DL", "EV", "UA", "US", "WN")
@@ -75,13 +75,6 @@ def read_numbers(table: pd.DataFrame) -> pd.DataFrame:
 def make_folder() -> Path:
     """Make an empty folder where benchmarks keep their files."""
     return Path(tempfile.mkdtemp(dir=os.environ["FLOWLEARNER_HOME"]))
-
-
-def read_memory(name: str) -> int:
-    """Bytes that Linux gives for this process: VmRSS is what is in memory now, VmHWM the most that was."""
-    found = re.search(rf"^{name}:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
-    assert found is not None
-    return int(found[1]) * 1024
 
 
 def measure_peak(call: Callable[[], pd.DataFrame], table: pd.DataFrame) -> tuple[pd.DataFrame, float]:

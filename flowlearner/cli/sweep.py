@@ -30,7 +30,6 @@ from flowlearner.secrecy import conceal
 from flowlearner.sweep.search import SEARCHES, STOPS
 from flowlearner.sweep.specfile import NONE, BoundSpec, SweepSpec, bind_spec, read_spec
 from flowlearner.sweep.submit import (
-    DEFAULT_TRIALS,
     EXECUTORS,
     SweepOptions,
     SweepSubmission,
@@ -174,7 +173,7 @@ def _sweep(
     options = SweepOptions(
         metric=tuple(metric or read.metric),
         mode=tuple(mode or read.mode or ("max",)),
-        trials=_first(trials, read.trials, None if chosen == "grid" else DEFAULT_TRIALS),
+        trials=_first(trials, read.trials),
         search=chosen,
         stop=_drop_none(_first(stop, read.stop)),
         seed=_first(seed, read.seed, 0),
@@ -278,8 +277,8 @@ def _explain_counts(submission: SweepSubmission) -> list[str]:
         return [f"There {_are_only(points)}, fewer than the {wanted:,} trials; {_all_of(points)} tried."]
     if points < total:
         return [
-            f"There {_are_only(points)}, fewer than the {count_of(total, 'trial')}: some are tried more than "
-            "once. --search grid tries each of them once."
+            f"There {_are_only(points)}, fewer than the {count_of(total, 'trial')}: some may be tried more than "
+            "once, and the sweep ends when each was. --search grid tries each of them once."
         ]
     return []
 

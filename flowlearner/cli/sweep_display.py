@@ -40,14 +40,12 @@ class Heading:
     Attributes:
         search: how it searches, in words.
         executed_before: operator calls that ran before it was resumed.
-        ended_before: trials that had ended by then.
     """
 
     workflow: str
     metrics: tuple[str, ...]
     search: str
     executed_before: int = 0
-    ended_before: int = 0
 
 
 @dataclass(frozen=True)
@@ -56,24 +54,12 @@ class Progress:
 
     counts: Mapping[Status, int] = field(default_factory=dict)
     executed: int = 0
-    asked: int = 0
+    saved: int = 0
     best: Best | None = None
 
     @property
     def ended(self) -> int:
         return sum(n for status, n in self.counts.items() if status.is_final)
-
-    def estimate_saved(self, heading: Heading) -> int:
-        """Return how many calls that completed trials needed did not run, as far as that is sure.
-
-        What is on its way or was stopped could still have run, so that it does not count.
-        """
-        begun = sum(self.counts.values()) - heading.ended_before
-        completed = self.counts.get(Status.COMPLETED, 0)
-        if not begun or heading.ended_before:
-            # Of trials of an earlier process nobody knows here what they asked for.
-            return 0
-        return max(0, round(self.asked * completed / begun) - self.executed)
 
 
 def describe_counts(counts: Mapping[Status, int]) -> str:
@@ -158,7 +144,7 @@ class SweepDisplay(SweepListener):
         answer(number, frame)
 
     def progressed(self, tally: Tally) -> None:
-        self._progress = Progress(dict(tally.counts), tally.executed.total(), tally.asked.total(), tally.best)
+        self._progress = Progress(dict(tally.counts), tally.executed.total(), tally.saved.total(), tally.best)
         if self._wants_live:
             return
         if self._interrupts > self._interrupts_told:
@@ -246,10 +232,9 @@ class SweepDisplay(SweepListener):
         ]
         if progress.best is not None:
             parts.append(Text(f"  {self._describe_best(progress.best)}", style="green"))
-        if progress.executed or progress.asked:
+        if progress.executed or progress.saved:
             calls = f"{progress.executed - heading.executed_before:,} run"
-            saved = progress.estimate_saved(heading)
-            calls += f", {saved:,} saved by sharing and the cache" if saved else ""
+            calls += f", {progress.saved:,} saved by sharing and the cache" if progress.saved else ""
             parts.append(Text(f"  operator calls: {calls}", style="dim"))
         if self._interrupts:
             parts.append(Text(f"  {self._describe_interrupt()}", style="bold yellow"))

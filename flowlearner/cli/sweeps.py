@@ -18,10 +18,8 @@ from flowlearner.cli.sweep_show import TRIALS_SHOWN, print_sweep, print_sweeps
 from flowlearner.cli.text import SHORT_ID, show_command
 from flowlearner.client import Client
 from flowlearner.config import get_settings
-from flowlearner.records import Status
 
 FIRST_SWEEP = "Make the first one: flowlearner sweep FILE:WORKFLOW --space NAME=DOMAIN."
-ENDED = (Status.COMPLETED, Status.PRUNED, Status.FAILED)
 
 SweepId = Annotated[
     str,
@@ -121,14 +119,12 @@ def _go_on(action: str, sweep_id: str, param: list[str] | None, as_json: bool) -
     with Client() as client:
         sweep = client.get_sweep(sweep_id)
         record, spec = sweep.record, sweep.record.spec
-        again = () if action == "resume_sweep" else (Status.FAILED,)
         display.announce(
             Heading(
                 record.workflow,
                 record.metrics,
                 describe_search(spec.get("search", ""), spec.get("stop"), record.metrics, record.modes),
                 executed_before=sum(record.node_executions.values()),
-                ended_before=sum(t.status in ENDED and t.status not in again for t in sweep.trial_records),
             )
         )
     say_executor(display, spec.get("executor", ""))

@@ -57,12 +57,12 @@ class Tally:
     Attributes:
         counts: trials by status; RUNNING are those in flight.
         executed: operator calls that ran, by operator.
-        asked: operator calls that trials asked for, by operator; the difference was saved.
+        saved: operator calls that trials needed and that did not run for them, by operator.
     """
 
     counts: Counter[Status] = field(default_factory=Counter)
     executed: Counter[str] = field(default_factory=Counter)
-    asked: Counter[str] = field(default_factory=Counter)
+    saved: Counter[str] = field(default_factory=Counter)
     best: Best | None = None
 
 
@@ -222,7 +222,6 @@ class Driver:
     def _add(self, trial: Trial) -> None:
         shared = []
         for node, call in self._table.add_trial(trial):
-            self.tally.asked[node.operator.name] += 1
             if call.result is not None:
                 shared.append((node, call))
                 continue
@@ -440,6 +439,8 @@ class Driver:
 
     def _give(self, call: Call, trial: Trial, node: Node) -> None:
         record = call.give(node, trial.run_id)
+        if record.cached:
+            self.tally.saved[record.operator] += 1
         trial.done[node.name] = record
         for name, artifact in call.artifacts.items():
             trial.binder.produced[node.name, name] = artifact

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 from flowlearner.artifacts import ArtifactStore
@@ -15,7 +17,7 @@ from flowlearner.errors import UsageError, shorten
 from flowlearner.lease import is_dead
 from flowlearner.params import ARTIFACT_PREFIX
 from flowlearner.records import Status, SweepRecord, TrialRecord
-from flowlearner.restoring import load_definition, read_modules
+from flowlearner.restoring import loaded_definition, read_modules
 from flowlearner.sweep.driver import Best, SweepListener, Tally
 from flowlearner.sweep.search import Searcher
 from flowlearner.sweep.space import Point, Space
@@ -77,20 +79,21 @@ def _go_on(
     secrets: Mapping[str, str] | None,
     again: tuple[Status, ...],
 ) -> str:
-    with opened(settings) as (catalog, store):
-        sweep = catalog.get_sweep(sweep_id)
-        if not sweep.status.is_final and not (sweep.process and is_dead(sweep.process)):
-            raise UsageError(
-                f"sweep {sweep.id} still runs: `flowlearner sweeps stop {sweep.id[:8]}` stops it"
-            )
-        trials = catalog.list_trials(sweep.id)
-        _check_work(sweep, trials, again)
-        found = definition or _load(sweep, catalog, store, settings)
-        space = read_space(sweep.spec["dimensions"], found)
-        submission = _prepare(sweep, found, space, settings, listener, secrets or {})
-        curves = _read_curves(sweep, trials, catalog) if submission.searcher.stops_early else {}
-    history = make_history(trials, curves, space, found, submission.searcher, sweep, again)
-    return execute_sweep(submission, sweep_id=sweep.id, history=history)
+    with contextlib.ExitStack() as code:
+        with opened(settings) as (catalog, store):
+            sweep = catalog.get_sweep(sweep_id)
+            if not sweep.status.is_final and not (sweep.process and is_dead(sweep.process)):
+                raise UsageError(
+                    f"sweep {sweep.id} still runs: `flowlearner sweeps stop {sweep.id[:8]}` stops it"
+                )
+            trials = catalog.list_trials(sweep.id)
+            _check_work(sweep, trials, again)
+            found = definition or code.enter_context(_loaded(sweep, catalog, store, settings))
+            space = read_space(sweep.spec["dimensions"], found)
+            submission = _prepare(sweep, found, space, settings, listener, secrets or {})
+            curves = _read_curves(sweep, trials, catalog) if submission.searcher.stops_early else {}
+        history = make_history(trials, curves, space, found, submission.searcher, sweep, again)
+        return execute_sweep(submission, sweep_id=sweep.id, history=history)
 
 
 def _check_work(sweep: SweepRecord, trials: list[TrialRecord], again: tuple[Status, ...]) -> None:
@@ -108,14 +111,17 @@ def _check_work(sweep: SweepRecord, trials: list[TrialRecord], again: tuple[Stat
         raise UsageError(f"sweep {sweep.id}: each of its {total} trials has ended{cure}")
 
 
-def _load(sweep: SweepRecord, catalog: Catalog, store: ArtifactStore, settings: Settings) -> Definition:
+def _loaded(
+    sweep: SweepRecord, catalog: Catalog, store: ArtifactStore, settings: Settings
+) -> AbstractContextManager[Definition]:
     if sweep.code.snapshot is None:
         raise UsageError(f"sweep {sweep.id} has no snapshot of its code")
     artifact = catalog.get_artifact(sweep.code.snapshot)
     versions = catalog.get_workflow(sweep.workflow).versions
     module = next(v.module for v in versions if v.fingerprint == sweep.workflow_fingerprint)
     modules = read_modules(artifact, store)
-    return load_definition(artifact.hash, modules, settings.home_path / SNAPSHOTS, module, sweep.workflow)
+    base = settings.home_path / SNAPSHOTS
+    return loaded_definition(artifact.hash, modules, base, module, sweep.workflow)
 
 
 def _prepare(

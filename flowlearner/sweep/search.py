@@ -147,6 +147,10 @@ class Searcher:
         # Optuna's trials in flight by our numbers, each with the steps that it has reported.
         self._trials: dict[int, tuple[Any, set[int]]] = {}
         self._study: Any = None
+        # Of a small space, to notice when each point was tried.
+        total = space.count_points() if points is None else None
+        self._total = total if total is not None and total <= MAX_SHUFFLED else None
+        self._tried: set[tuple[tuple[str, Any], ...]] = set()
         if sampler is not None or pruner is not None:
             optuna = load_optuna()
             self._study = optuna.create_study(
@@ -170,11 +174,22 @@ class Searcher:
         point = self._points.get(number) if self._points is not None else None
         if self._points is not None and point is None:
             return None
+        if point is None and self._is_exhausted():
+            return None
         if self._study is not None:
             trial = self._begin(number)
             if point is None:
                 point = suggest_point(trial, self._space)
+                self._remember(point)
         return point
+
+    def _remember(self, point: Point) -> None:
+        """Note a point of a search that may give it again."""
+        if self._total is not None:
+            self._tried.add(tuple(encode_point(point, self._space).items()))
+
+    def _is_exhausted(self) -> bool:
+        return self._total is not None and len(self._tried) >= self._total
 
     def _begin(self, number: int) -> Any:
         trial = self._study.ask()
@@ -222,7 +237,7 @@ class Searcher:
         if self._points is None:
             # Asked for, though not taken: by it a sampler notes to which of its generations a trial belongs.
             _ = trial.relative_params
-            suggest_point(trial, self._space)
+            self._remember(suggest_point(trial, self._space))
         for step, value in curve:
             self.report(number, step, value)
         if status.is_final:

@@ -22,7 +22,7 @@ from flowlearner.config import Settings
 from flowlearner.definition import Definition
 from flowlearner.engine.base import Budget, RunListener, RunOptions, check_resources, utc_now
 from flowlearner.engine.local import LocalLauncher
-from flowlearner.engine.logs import captured
+from flowlearner.engine.logs import captured, hide_secrets
 from flowlearner.engine.node import describe_error
 from flowlearner.engine.submit import (
     Submission,
@@ -223,7 +223,9 @@ def _count_trials(space: Space, options: SweepOptions) -> int | None:
     points = space.count_points() if options.search in ("grid", "random") else None
     wanted = options.trials
     if wanted is None:
-        return points if options.search == "grid" else DEFAULT_TRIALS
+        if options.search == "grid":
+            return points
+        wanted = DEFAULT_TRIALS
     return wanted if points is None else min(points, wanted)
 
 
@@ -398,7 +400,7 @@ def _begin(
         code=code,
         environment=read_environment(),
         process=process,
-        command=first.options.command,
+        command=hide_secrets(first.options.command, first.secrets),
     )
     maker = TrialMaker(submission.space, first, template, catalog, store, history.run_ids)
     maker.artifacts.append(snapshot)
@@ -418,7 +420,7 @@ def _begin(
         notes=options.notes,
         code=code,
         process=process,
-        command=first.options.command,
+        command=hide_secrets(first.options.command, first.secrets),
     )
     return maker, sweep
 

@@ -43,7 +43,7 @@ def test_warm_up_pairs_are_run_and_not_kept() -> None:
 def test_a_result_of_fewer_than_seven_pairs_says_that_it_is_no_verdict() -> None:
     result = make_result("a node", Pairs(ours=(1.0,) * 6, peer=(1.0,) * 6), "ratio <= 2", ok=True)
     assert result["quick"]
-    assert "QUICK: fewer than 7 pairs, no verdict" in render(result)
+    assert "QUICK: too few pairs, no verdict" in render(result)
 
 
 def test_a_result_of_seven_pairs_is_shown_without_reserve() -> None:
