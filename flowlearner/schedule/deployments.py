@@ -117,6 +117,8 @@ def add_schedule(
                 f"--replace, or remove it first: flowlearner schedules remove {job.schedule}"
             )
         _refuse_foreign(client, workflow, job.schedule, known)
+        if known is not None:
+            _refuse_while_going(client, known, "is replaced once nothing runs")
         make_pool(client, pool)
         schema = parameter_schema(run_scheduled.fn)
         made = client.create_deployment(
@@ -215,13 +217,17 @@ def trigger_schedule(settings: Settings, name: str, say: Callable[[str], None] =
     """
     with _connected(settings, say) as (client, pool):
         found = _find(client, pool, name)
-        going = _read_flow_runs(client, found.id, OPEN)
-        if going:
-            raise UsageError(
-                f"schedule '{name}' runs one at a time, and one is still going. Wait for it, or stop it: "
-                f"{_how_to_stop(found, going[0].name)}"
-            )
+        _refuse_while_going(client, found, "runs one at a time")
         return str(client.create_flow_run_from_deployment(found.id, state=Scheduled()).id)
+
+
+def _refuse_while_going(client: Any, deployment: Any, why: str) -> None:
+    going = _read_flow_runs(client, deployment.id, OPEN)
+    if going:
+        raise UsageError(
+            f"schedule '{deployment.name}' {why}, and one is still going. Wait for it, or stop it: "
+            f"{_how_to_stop(deployment, going[0].name)}"
+        )
 
 
 def _how_to_stop(deployment: Any, name: str) -> str:
@@ -231,14 +237,19 @@ def _how_to_stop(deployment: Any, name: str) -> str:
 
 
 def remove_schedule(settings: Settings, name: str, say: Callable[[str], None] = lambda _: None) -> None:
-    """Remove a schedule; what it has run stays in the catalog, and what runs goes on.
+    """Remove a schedule; what it has run stays in the catalog.
 
     Raises:
         NotFoundError: there is no such schedule.
+        UsageError: what it ran is still going.
         ServerError: the Prefect server does not answer.
     """
     with _connected(settings, say) as (client, pool):
-        client.delete_deployment(_find(client, pool, name).id)
+        found = _find(client, pool, name)
+        # None begins any more. One that goes on could not tell the server its end: its slot is deleted too.
+        client.pause_deployment(found.id)
+        _refuse_while_going(client, found, "is paused now and is removed once nothing runs")
+        client.delete_deployment(found.id)
 
 
 @contextlib.contextmanager

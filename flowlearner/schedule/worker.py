@@ -74,12 +74,20 @@ def end_orphans(client: Any, files: RunnerFiles, pool: str) -> None:
             offset=offset,
         )
         for flow_run in found:
-            if str(flow_run.id) not in alive:
-                state: Any = Crashed(message="its process ended without finishing it")
-                client.set_flow_run_state(flow_run.id, state, force=True)
-        offset += sum(str(f.id) in alive for f in found)
+            if str(flow_run.id) in alive or not _end_orphan(client, flow_run):
+                offset += 1
         if len(found) < PAGE:
             return
+
+
+def _end_orphan(client: Any, flow_run: Any) -> bool:
+    state: Any = Crashed(message="its process ended without finishing it")
+    try:
+        client.set_flow_run_state(flow_run.id, state, force=True)
+    except Exception as error:  # noqa: BLE001 - it cannot end a run whose deployment is deleted
+        print(f"Flow run {flow_run.id} stays as it is: {type(error).__name__}: {error}", flush=True)
+        return False
+    return True
 
 
 class Runner:
