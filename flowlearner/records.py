@@ -52,9 +52,17 @@ class Artifact:
     preview: Mapping[str, Any] | None = None
 
 
+# What stands between an exception and the one before it, in a stored traceback.
+CAUSED_BY = "It was caused by:"
+RAISED_WHILE = "It was raised while this exception was handled:"
+
+
 @dataclass(frozen=True)
 class ErrorInfo:
-    """A failure as it is stored and shown; `traceback` holds the user's frames first."""
+    """A failure as it is stored and shown; `traceback` holds the user's frames first.
+
+    Of a chain of exceptions it begins with what was raised last.
+    """
 
     type: str
     message: str
