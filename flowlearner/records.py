@@ -12,6 +12,15 @@ from enum import StrEnum
 from typing import Any
 
 
+def clean(text: str) -> str:
+    """Return text that every database takes: no NUL, no lone half of a surrogate pair."""
+    if "\0" in text:
+        text = text.replace("\0", "�")
+    if not text.isascii():
+        text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return text
+
+
 class Status(StrEnum):
     PENDING = "PENDING"
     RUNNING = "RUNNING"

@@ -21,9 +21,8 @@ from flowlearner.catalog.conditions import (
 from flowlearner.catalog.part import chunks
 from flowlearner.catalog.query import KINDS, list_comparisons, parse_query
 from flowlearner.catalog.reading import Reading, page
-from flowlearner.catalog.rows import clean
 from flowlearner.errors import ParameterError, QueryError, shorten, suggest
-from flowlearner.records import RunRecord, Status
+from flowlearner.records import RunRecord, Status, clean
 
 _c = t.RUN.c
 NEWEST_FIRST = (_c.created_us.desc(), _c.id)

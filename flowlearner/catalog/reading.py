@@ -14,7 +14,6 @@ from flowlearner.catalog.part import chunks
 from flowlearner.catalog.rows import (
     EPOCH,
     MICROSECOND,
-    clean,
     from_json,
     from_us,
     to_node,
@@ -31,6 +30,7 @@ from flowlearner.records import (
     Owner,
     RunRecord,
     Status,
+    clean,
     describe_crash,
 )
 
