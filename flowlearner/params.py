@@ -15,7 +15,7 @@ from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 from flowlearner.definition import Definition
-from flowlearner.errors import ParameterError, shorten, suggest
+from flowlearner.errors import ParameterError, shorten
 from flowlearner.graph import Graph
 from flowlearner.interface import MISSING, Param, conform_operator
 from flowlearner.secrecy import HIDDEN, holds_secret
@@ -54,8 +54,7 @@ def bind_params(definition: Definition, given: Mapping[str, Any], seed: int) -> 
     problems: list[str] = []
     for name in given:
         if name not in params:
-            near = suggest(name, params)
-            problems.append(f"no parameter '{name}'; it takes {shorten(params)}" + (near and f".{near}"))
+            problems.append(definition.interface.explain_unknown(name))
     static: dict[str, Any] = {}
     values: dict[str, Any] = {}
     for name, param in params.items():
