@@ -17,7 +17,8 @@ import pytest
 
 from flowlearner import Client, RunFailed, operator, workflow
 from flowlearner.records import Status
-from tests.engine.api import LIMIT_S, Api, wait_until
+from tests.engine.api import Api
+from tests.engine.processes import LIMIT_S, is_running, wait_until
 
 pytestmark = [
     pytest.mark.slow,
@@ -216,13 +217,6 @@ def started(script: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate(timeout=30)
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
 
 
 def read_pids(mark: Path) -> list[int]:

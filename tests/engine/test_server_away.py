@@ -17,7 +17,8 @@ from flowlearner import Client
 from flowlearner.config import get_settings
 from flowlearner.engine.server import ensure_server, get_server, stop_server
 from flowlearner.records import Status
-from tests.engine.api import Api, wait_until
+from tests.engine.api import Api
+from tests.engine.processes import wait_until
 
 pytestmark = pytest.mark.slow
 
