@@ -174,14 +174,15 @@ class TestStartedTogether:
         monkeypatch.setenv("PREFECT_API_URL", answers[0])
         assert get_server(Settings(home=home)).state == "running"
 
-    def test_its_database_is_in_the_home_its_telemetry_is_off_and_states_are_written_in_batches(
+    def test_its_database_is_in_the_home_its_telemetry_is_off_and_states_are_written_one_by_one(
         self, started: tuple[Path, list[str], list[str]]
     ) -> None:
         home, answers, _ = started
         told = json.loads(ask(f"{answers[0]}/admin/settings", 10).body)
         assert told["home"] == str(home / "prefect")
         assert told["server"]["analytics_enabled"] is False
-        assert told["server"]["services"]["task_run_recorder"]["batch_size"] > 1
+        # In batches Prefect 3.8.8 writes them faster, and takes a whole processor while it has none to write.
+        assert told["server"]["services"]["task_run_recorder"]["batch_size"] == 1
         assert (home / "prefect" / "prefect.db").exists()
 
 
