@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Never
 
 from flowlearner.artifacts import find_codec
-from flowlearner.errors import CompileError, NotFoundError, ParameterError, shorten, suggest
+from flowlearner.errors import CompileError, ParameterError, shorten
 from flowlearner.fingerprint import Fingerprint, compute_fingerprint
 from flowlearner.graph import Binding, Graph, iter_refs
 from flowlearner.interface import MISSING, Interface, Param, conform_operator, make_interface
@@ -107,9 +107,7 @@ class Definition:
                     f"here: {shorten(static)}"
                 )
             elif name not in static:
-                near = suggest(name, self.interface.by_name)
-                takes = shorten(self.interface.by_name)
-                problems.append(f"no parameter '{name}'; it takes {takes}" + (near and f".{near}"))
+                problems.append(self.interface.explain_unknown(name))
         values: dict[str, Any] = {}
         for name, param in static.items():
             values[name] = given.get(name, param.default)
@@ -149,20 +147,6 @@ class Definition:
                         node=node.name,
                         location=location_of(node.operator.fn),
                     )
-
-    def find_param(self, name: str) -> Param:
-        """Return a parameter by name; `-` counts as `_`.
-
-        Raises:
-            NotFoundError: there is none; the message names the nearest.
-        """
-        param = self.interface.by_name.get(name) or self.interface.by_name.get(name.replace("-", "_"))
-        if param is None:
-            raise NotFoundError(
-                f"workflow '{self.name}' has no parameter '{name}'; it takes "
-                f"{shorten(self.interface.by_name)}.{suggest(name, self.interface.by_name)}"
-            )
-        return param
 
 
 def _conform_static(param: Param, value: Any) -> Any:

@@ -16,7 +16,7 @@ from enum import Enum
 from typing import Any, get_origin
 from uuid import UUID
 
-from flowlearner.errors import DefinitionError
+from flowlearner.errors import DefinitionError, shorten, suggest
 from flowlearner.secrecy import holds_secret
 from flowlearner.spec import (
     Mismatch,
@@ -95,6 +95,11 @@ class Interface:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "by_name", {p.name: p for p in self.params})
+
+    def explain_unknown(self, name: str) -> str:
+        """Return what is wrong with a name that no parameter has, with the nearest that one has."""
+        near = suggest(name, self.by_name)
+        return f"no parameter '{name}'; it takes {shorten(self.by_name)}" + (near and f".{near}")
 
     def to_json(self) -> dict[str, Any]:
         return {

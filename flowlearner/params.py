@@ -56,8 +56,7 @@ def bind_params(definition: Definition, given: Mapping[str, Any], seed: int) -> 
     problems: list[str] = []
     for name in given:
         if name not in params:
-            near = suggest(name, params)
-            problems.append(f"no parameter '{name}'; it takes {shorten(params)}" + (near and f".{near}"))
+            problems.append(definition.interface.explain_unknown(name))
     static: dict[str, Any] = {}
     values: dict[str, Any] = {}
     for name, param in params.items():

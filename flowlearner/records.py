@@ -12,6 +12,15 @@ from enum import StrEnum
 from typing import Any
 
 
+def clean(text: str) -> str:
+    """Return text that every database takes: no NUL, no lone half of a surrogate pair."""
+    if "\0" in text:
+        text = text.replace("\0", "�")
+    if not text.isascii():
+        text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return text
+
+
 class Status(StrEnum):
     PENDING = "PENDING"
     RUNNING = "RUNNING"
@@ -52,9 +61,17 @@ class Artifact:
     preview: Mapping[str, Any] | None = None
 
 
+# What stands between an exception and the one before it, in a stored traceback.
+CAUSED_BY = "It was caused by:"
+RAISED_WHILE = "It was raised while this exception was handled:"
+
+
 @dataclass(frozen=True)
 class ErrorInfo:
-    """A failure as it is stored and shown; `traceback` holds the user's frames first."""
+    """A failure as it is stored and shown; `traceback` holds the user's frames first.
+
+    Of a chain of exceptions it begins with what was raised last.
+    """
 
     type: str
     message: str

@@ -89,7 +89,7 @@ def put_on_path(folder: Path, further: tuple[str, ...] = ()) -> None:
 def loaded_definition(
     snapshot_id: str, modules: Modules, base: Path, module: str, workflow: str
 ) -> Iterator[Definition]:
-    """Import a workflow from a snapshot; within the block imports find the modules of then, afterwards today's.
+    """Import a workflow from a snapshot: within the block imports find the modules of then.
 
     Args:
         base: folder for unpacked snapshots.

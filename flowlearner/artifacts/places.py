@@ -38,6 +38,9 @@ class Place(ABC):
     def create(self) -> tuple[str, IO[bytes]]:
         """Open a new temporary file; return its path and a sink."""
 
+    def sync(self, sink: IO[bytes]) -> None:  # noqa: B027 (a place need not be able to)
+        """Have the disk take what was written so far to an open temporary file."""
+
     @abstractmethod
     def commit(self, temporary: str, sink: IO[bytes], path: str) -> None:
         """Make a temporary file durable and give it its final name; afterwards it is whole or not there."""
@@ -96,6 +99,9 @@ class LocalPlace(Place):
         except FileNotFoundError:
             os.makedirs(os.path.dirname(path), exist_ok=True)
             return path, open(path, "xb", buffering=0)
+
+    def sync(self, sink: IO[bytes]) -> None:
+        os.fsync(sink.fileno())
 
     def commit(self, temporary: str, sink: IO[bytes], path: str) -> None:
         # Read-only, so that nobody changes by accident what others rely on.

@@ -19,9 +19,9 @@ from sqlalchemy import Select, and_, case, false, not_, or_, select
 from flowlearner.catalog import tables as t
 from flowlearner.catalog.query import And, Comparison, Name, Not, Or, Tree, Value
 from flowlearner.catalog.reading import starts_with
-from flowlearner.catalog.rows import TEXT_LIMIT, clean, to_us
+from flowlearner.catalog.rows import TEXT_LIMIT, to_us
 from flowlearner.errors import QueryError, shorten, suggest
-from flowlearner.records import Status
+from flowlearner.records import Status, clean
 
 Condition: TypeAlias = Any
 """A `ColumnElement[bool]`; SQLAlchemy gives most of what they are made of as Any."""

@@ -11,9 +11,9 @@ from sqlalchemy import Connection, and_, bindparam, delete, select
 from flowlearner.catalog import tables as t
 from flowlearner.catalog.connect import Write
 from flowlearner.catalog.part import chunks
-from flowlearner.catalog.rows import clean, now_us, to_artifact, to_entry, to_node
+from flowlearner.catalog.rows import now_us, to_artifact, to_entry, to_node
 from flowlearner.catalog.writing import Writing
-from flowlearner.records import Artifact, CacheEntry, NodeRun, Status
+from flowlearner.records import Artifact, CacheEntry, NodeRun, Status, clean
 
 FILE_HASHES = Write(t.FILE_HASH, ("path",), ("size_bytes", "mtime_ns", "ctime_ns", "inode", "hash"))
 TABLE_HASHES = Write(t.TABLE_HASH, ("file_hash", "reader"), ("table_hash",))

@@ -21,9 +21,8 @@ from flowlearner.catalog.conditions import (
 from flowlearner.catalog.part import chunks
 from flowlearner.catalog.query import KINDS, list_comparisons, parse_query
 from flowlearner.catalog.reading import Reading, page
-from flowlearner.catalog.rows import clean
 from flowlearner.errors import ParameterError, QueryError, shorten, suggest
-from flowlearner.records import RunRecord, Status
+from flowlearner.records import RunRecord, Status, clean
 
 _c = t.RUN.c
 NEWEST_FIRST = (_c.created_us.desc(), _c.id)
@@ -134,9 +133,11 @@ class Listing(Reading):
         with self.database.read() as connection:
             for kind, table in VALUE_TABLES.items():
                 asked = list(dict.fromkeys(n.text for n in names if n.kind == kind))
-                for name in [n for n in asked if n not in _find_names(connection, table, asked)]:
-                    known = connection.scalars(select(table.c.name).distinct().limit(MOST_NAMES_SUGGESTED))
-                    near = suggest(f"{kind}.{name}", [f"{kind}.{k}" for k in known])
+                there = _find_names(connection, table, asked)
+                missing = [name for name in asked if name not in there]
+                known = [f"{kind}.{k}" for k in _list_names(connection, table)] if missing else []
+                for name in missing:
+                    near = suggest(f"{kind}.{name}", known)
                     sentences.append(f"No run has a {kind} '{name}'.{near}")
         return sentences
 
@@ -216,8 +217,7 @@ class Listing(Reading):
     def _explain_name(self, connection: Connection, query: str, name: str, position: int) -> QueryError:
         known = [*ATTRIBUTES, *ALIASES]
         for kind, table in (("metric", t.METRIC), ("param", t.PARAM)):
-            statement = select(table.c.name).distinct().limit(MOST_NAMES_SUGGESTED)
-            names = list(connection.scalars(statement))
+            names = _list_names(connection, table)
             known += names if "." not in name else [f"{kind}.{n}" for n in names]
         known += [f"{kind}.{name.partition('.')[2]}" for kind in KINDS] if "." in name else []
         return QueryError(
@@ -246,6 +246,11 @@ def _find_names(connection: Connection, table: Any, names: Sequence[str]) -> set
         row = connection.execute(select(*columns)).one()
         found.update(n for n, there in zip(some, row, strict=True) if there)
     return found
+
+
+def _list_names(connection: Connection, table: Any) -> list[str]:
+    """Return names that runs have, of which the nearest may be suggested."""
+    return list(connection.scalars(select(table.c.name).distinct().limit(MOST_NAMES_SUGGESTED)))
 
 
 def _find_attribute_name(text: str) -> str:

@@ -12,11 +12,11 @@ from sqlalchemy import Connection, delete, exists, func, select
 from flowlearner.catalog import tables as t
 from flowlearner.catalog.part import chunks
 from flowlearner.catalog.reading import page, starts_with
-from flowlearner.catalog.rows import clean, from_json, to_artifact, to_outputs, to_us
+from flowlearner.catalog.rows import from_json, to_artifact, to_outputs, to_us
 from flowlearner.catalog.tables import METADATA
 from flowlearner.catalog.versions import Versions
 from flowlearner.errors import NotFoundError, shorten
-from flowlearner.records import Artifact, ArtifactUse, Status
+from flowlearner.records import Artifact, ArtifactUse, Status, clean
 
 _a, _u, _r = t.ARTIFACT.c, t.ARTIFACT_USE.c, t.RUN.c
 _LIGHT = [c for c in t.ARTIFACT.columns if c.name not in ("preview", "inline")]

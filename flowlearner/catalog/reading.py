@@ -14,7 +14,6 @@ from flowlearner.catalog.part import chunks
 from flowlearner.catalog.rows import (
     EPOCH,
     MICROSECOND,
-    clean,
     from_json,
     from_us,
     to_node,
@@ -33,6 +32,7 @@ from flowlearner.records import (
     Status,
     SweepRecord,
     TrialRecord,
+    clean,
     describe_crash,
 )
 

@@ -21,6 +21,7 @@ from flowlearner.records import (
     Owner,
     RunRecord,
     Status,
+    clean,
 )
 
 Row = Mapping[Any, Any]
@@ -43,15 +44,6 @@ def from_us(value: int | None) -> datetime | None:
 
 def now_us() -> int:
     return (datetime.now(UTC) - EPOCH) // MICROSECOND
-
-
-def clean(text: str) -> str:
-    """Return text that every database takes: no NUL, no lone half of a surrogate pair."""
-    if "\0" in text:
-        text = text.replace("\0", "�")
-    if not text.isascii():
-        text = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    return text
 
 
 # JSON has no NaN and no infinity; they are written as {"__float__": "nan"}.

@@ -14,7 +14,6 @@ from flowlearner.catalog.maintenance import Maintenance
 from flowlearner.catalog.part import chunks
 from flowlearner.catalog.reading import page, starts_with
 from flowlearner.catalog.rows import (
-    clean,
     entry_row,
     error_text,
     from_json,
@@ -72,6 +71,7 @@ from flowlearner.records import (
     TrialEnd,
     TrialRecord,
     WorkflowVersion,
+    clean,
 )
 
 _s, _r, _m = t.SWEEP.c, t.RUN.c, t.METRIC.c

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, and_, case, func, select
 from flowlearner.catalog import tables as t
 from flowlearner.catalog.listing import Listing
 from flowlearner.catalog.reading import starts_with
-from flowlearner.catalog.rows import clean, from_json, from_us
+from flowlearner.catalog.rows import from_json, from_us
 from flowlearner.errors import NotFoundError, shorten, suggest
 from flowlearner.records import (
     ExperimentSummary,
@@ -21,6 +21,7 @@ from flowlearner.records import (
     WorkflowDetail,
     WorkflowSummary,
     WorkflowVersion,
+    clean,
 )
 
 SHORTEST_FINGERPRINT = 4

@@ -15,7 +15,6 @@ from flowlearner.catalog import tables as t
 from flowlearner.catalog.part import Part, chunks
 from flowlearner.catalog.rows import (
     artifact_row,
-    clean,
     entry_row,
     error_text,
     json_text,
@@ -64,6 +63,7 @@ from flowlearner.records import (
     RunRecord,
     Status,
     WorkflowVersion,
+    clean,
 )
 
 WORKFLOWS_REMEMBERED = 10_000

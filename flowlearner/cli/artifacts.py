@@ -16,8 +16,10 @@ from flowlearner.cli.options import AsJson, make_group
 from flowlearner.cli.output import emit, get_out
 from flowlearner.cli.show import (
     SEPARATOR_WIDTH,
+    WIDE,
     describe_artifact,
     fit_columns,
+    has_room,
     make_table,
     print_facts,
     print_heading,
@@ -41,7 +43,6 @@ from flowlearner.records import Artifact, ArtifactUse
 ROWS_SHOWN = 10
 COLUMNS_SHOWN = 10
 LONGEST_NAME = 32
-WIDE = 100
 PART_SHOWN = 40
 USES_SHOWN = 10
 TEXT_SHOWN = 2000
@@ -155,7 +156,7 @@ def print_preview(console: Console, preview: Mapping[str, Any]) -> None:
 
 def _print_columns(console: Console, columns: Sequence[Mapping[str, Any]]) -> None:
     facts = {"type": "type", "missing": "nulls", "least": "min", "mean": "mean", "greatest": "max"}
-    if not console.is_terminal or console.width >= WIDE:
+    if has_room(console, WIDE):
         facts |= {"distinct": "distinct", "commonest": "top"}
     table = make_table(console, "", *facts, right=[f for f in facts if f not in ("type", "commonest")])
     for column in columns:

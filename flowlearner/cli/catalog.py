@@ -11,7 +11,16 @@ from rich.text import Text
 
 from flowlearner.cli.options import AsJson, Limit, make_group
 from flowlearner.cli.output import emit, get_out
-from flowlearner.cli.show import fit_columns, make_table, print_facts, print_heading, print_runs, show_when
+from flowlearner.cli.show import (
+    WIDE,
+    fit_columns,
+    has_room,
+    make_table,
+    print_facts,
+    print_heading,
+    print_runs,
+    show_when,
+)
 from flowlearner.cli.text import (
     clean,
     clean_line,
@@ -27,7 +36,6 @@ from flowlearner.errors import CatalogError
 
 SHORT_VERSION = 12
 LONGEST_NAME = 32
-WIDE = 100
 
 Name = Annotated[str, typer.Argument(metavar="NAME", show_default=False)]
 WithSource = Annotated[bool, typer.Option("--source", help="Also the source of the newest version.")]
@@ -157,7 +165,7 @@ def list_operators(limit: Limit = 50, json: AsJson = False) -> None:
         "About": lambda o: _first_line(o.doc),
     }
     console = get_out()
-    if console.is_terminal and console.width < WIDE:
+    if not has_room(console, WIDE):
         # What an operator does says more than how many versions of it there are.
         del columns["Versions"], columns["Success"]
     _print_list(

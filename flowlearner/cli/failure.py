@@ -6,11 +6,13 @@ import re
 from dataclasses import dataclass, field
 
 from flowlearner.cli.text import clean
-from flowlearner.records import ErrorInfo
+from flowlearner.records import CAUSED_BY, RAISED_WHILE, ErrorInfo
 
 _HEAD = "Traceback (most recent call last):"
 _LINKS = (
     "",
+    CAUSED_BY,
+    RAISED_WHILE,
     "The above exception was the direct cause of the following exception:",
     "During handling of the above exception, another exception occurred:",
 )
@@ -45,12 +47,16 @@ def list_failure_lines(error: ErrorInfo) -> list[str]:
 
     Frames that a call of the user's led to in libraries are counted only.
     """
-    blocks = _read_blocks(clean(error.traceback))
+    text = clean(error.traceback)
+    blocks = _read_blocks(text)
     if not blocks:
         return []
-    raised, causes = blocks[-1], blocks[:-1]
+    if CAUSED_BY not in text and RAISED_WHILE not in text:
+        # As Python writes it, what was raised last stands last.
+        blocks.reverse()
+    raised, *causes = blocks
     lines = [*_show_frames(raised), *_drop_known(raised.text, clean(error.message).rstrip())]
-    for cause in reversed(causes):
+    for cause in causes:
         own = [f for f in cause.frames if not f.is_library]
         # Libraries raise anew what they caught; that says nothing.
         if own or cause.text != raised.text:
@@ -60,7 +66,7 @@ def list_failure_lines(error: ErrorInfo) -> list[str]:
 
 
 def _read_blocks(text: str) -> list[_Block]:
-    """Return the exceptions of a traceback, the one that was raised last."""
+    """Return the exceptions of a traceback in the order in which they stand there."""
     blocks: list[_Block] = []
     for line in text.rstrip().splitlines():
         frame = _FRAME.match(line)

@@ -133,7 +133,8 @@ def _list_and_print(filters: dict[str, Any], order: dict[str, Any], limit: int, 
 def say_unknown_names(client: Client, filters: Mapping[str, Any]) -> None:
     """Say which of the names that were asked for nothing has, with the nearest that something has."""
     for kind, list_all in (("workflow", client.list_workflows), ("experiment", client.list_experiments)):
-        name, known = filters.get(kind), [found.name for found in list_all()]
+        name = filters.get(kind)
+        known = [found.name for found in list_all()] if name is not None else []
         if name is not None and name not in known:
             say(f"There is no {kind} '{name}'.{suggest(name, known)}")
     for sentence in client.explain_names(filters.get("query") or ""):

@@ -36,8 +36,14 @@ NODES_SHOWN = 100
 TAG_SHOWN = 100
 PREVIEW_SHOWN = 60
 FULL_WIDTH = 80
+WIDE = 100
 # Of the box that lists have on a terminal.
 SEPARATOR_WIDTH = 3
+
+
+def has_room(console: Console, width: int) -> bool:
+    """Tell whether lines of this width fit; what is no terminal has no edge."""
+    return not console.is_terminal or console.width >= width
 
 
 def make_table(console: Console, *columns: str, right: Iterable[str] = (), is_short: bool = False) -> Table:
@@ -111,8 +117,7 @@ def print_runs(console: Console, runs: Sequence[Run], total: int | None = None) 
         console.print(Text("No runs."))
         return
     experiments = {r.experiment for r in runs}
-    has_room = not console.is_terminal or console.width >= FULL_WIDTH
-    shown = ["Experiment"] if experiments != {"default"} and has_room else []
+    shown = ["Experiment"] if experiments != {"default"} and has_room(console, FULL_WIDTH) else []
     columns = ["Run", "Workflow", "Status", *shown, "Created", "Took", "Metrics"]
     table = make_table(console, *columns, right=("Took",), is_short=True)
     for run in runs:

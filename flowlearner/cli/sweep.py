@@ -277,8 +277,8 @@ def _explain_counts(submission: SweepSubmission) -> list[str]:
         return [f"There {_are_only(points)}, fewer than the {wanted:,} trials; {_all_of(points)} tried."]
     if points < total:
         return [
-            f"There {_are_only(points)}, fewer than the {count_of(total, 'trial')}: some may be tried more than "
-            "once, and the sweep ends when each was. --search grid tries each of them once."
+            f"There {_are_only(points)}, fewer than the {count_of(total, 'trial')}: some may be tried more "
+            "than once, and the sweep ends when each was. --search grid tries each of them once."
         ]
     return []
 

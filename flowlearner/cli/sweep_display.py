@@ -62,6 +62,9 @@ class Progress:
         return sum(n for status, n in self.counts.items() if status.is_final)
 
 
+_NOTHING = Progress()
+
+
 def describe_counts(counts: Mapping[Status, int]) -> str:
     """Return trials by status in words: "10 completed, 4 running, 1 failed"."""
     return ", ".join(f"{counts[s]:,} {s.value.lower()}" for s in (*ORDER, Status.CRASHED) if counts.get(s))
@@ -95,7 +98,8 @@ class SweepDisplay(SweepListener):
         self._wants_live = live and self._console.is_terminal and not self._console.is_dumb_terminal
         self._heading = Heading("", (), "")
         self._total: int | None = None
-        self._progress = Progress()
+        self._progress = _NOTHING
+        self._ended_before, self._counted_since = 0, 0.0
         self._began = self._printed = monotonic()
         self._last_line = ""
         self._failures = 0
@@ -144,7 +148,11 @@ class SweepDisplay(SweepListener):
         answer(number, frame)
 
     def progressed(self, tally: Tally) -> None:
+        is_first = self._progress is _NOTHING
         self._progress = Progress(dict(tally.counts), tally.executed.total(), tally.saved.total(), tally.best)
+        if is_first:
+            self._ended_before = self._progress.ended
+            self._counted_since = monotonic()
         if self._wants_live:
             return
         if self._interrupts > self._interrupts_told:
@@ -189,9 +197,8 @@ class SweepDisplay(SweepListener):
         parts = [f"{self._describe_ended()} trials ended ({describe_counts(progress.counts)})"]
         if progress.best is not None:
             parts.append(self._describe_best(progress.best))
-        saved = progress.estimate_saved(self._heading)
-        if saved:
-            parts.append(f"{count_of(saved, 'operator call')} saved")
+        if progress.saved:
+            parts.append(f"{count_of(progress.saved, 'operator call')} saved")
         left = self._estimate_left_s()
         if left is not None:
             parts.append(f"about {_show_seconds(left)} left")
@@ -209,8 +216,9 @@ class SweepDisplay(SweepListener):
         return DRAINING if self._interrupts == 1 else STOPPING
 
     def _estimate_left_s(self) -> float | None:
-        ended = self._progress.ended - self._heading.ended_before
-        elapsed = monotonic() - self._began
+        # A sweep that is resumed begins with trials that have ended.
+        ended = self._progress.ended - self._ended_before
+        elapsed = monotonic() - self._counted_since
         if self._total is None or ended < 1 or elapsed < ESTIMATE_AFTER_S or self._interrupts:
             return None
         return (self._total - self._progress.ended) * elapsed / ended

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from operator import index
 from typing import Any, TextIO
 
-from flowlearner.records import LogLine, MetricPoint
+from flowlearner.records import LogLine, MetricPoint, clean
 from flowlearner.secrecy import HIDDEN
 
 MAX_LINES = 10_000
@@ -30,9 +30,8 @@ def hide_secrets(text: str, secrets: Sequence[str]) -> str:
 
 
 def make_recordable(text: str, secrets: Sequence[str]) -> str:
-    """Return a text that every database and Prefect take: no secret, NUL, or half of a surrogate pair."""
-    text = hide_secrets(text, secrets).replace("\0", "\N{REPLACEMENT CHARACTER}")
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    """Return a text without secrets that every database takes, and Prefect."""
+    return clean(hide_secrets(text, secrets))
 
 
 class NodeContext:

@@ -26,7 +26,15 @@ from flowlearner.errors import (
 )
 from flowlearner.interface import Output, Param
 from flowlearner.operation import Operator
-from flowlearner.records import Artifact, ErrorInfo, LogLine, MetricPoint, OutputRecord
+from flowlearner.records import (
+    CAUSED_BY,
+    RAISED_WHILE,
+    Artifact,
+    ErrorInfo,
+    LogLine,
+    MetricPoint,
+    OutputRecord,
+)
 from flowlearner.secrecy import WatchedWrite
 from flowlearner.spec import Mismatch, TypeSpec, conform, is_namedtuple, list_item_specs, type_text
 from flowlearner.types import Columns
@@ -372,9 +380,9 @@ def _format_chain(error: BaseException) -> Iterator[str]:
         _drop_own_frames(item)
         yield from item.format(chain=False)
         if item.__cause__ is not None:
-            item, link = item.__cause__, "It was caused by:"
+            item, link = item.__cause__, CAUSED_BY
         elif item.__context__ is not None and not item.__suppress_context__:
-            item, link = item.__context__, "It was raised while this exception was handled:"
+            item, link = item.__context__, RAISED_WHILE
         else:
             return
         yield f"\n{link}\n\n"

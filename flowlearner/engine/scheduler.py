@@ -73,19 +73,23 @@ class Scheduler:
                 info = describe_error(error, self.context.secrets)
                 failed = self._blank(name, Status.FAILED)
                 ended.append(replace(failed, started_at=now, finished_at=now, error=info))
-        options = self.context.options
-        lookup = [t.key for t in tasks if t.key and options.cache and t.node.name not in options.refresh]
+        lookup = [t.key for t in tasks if t.key and self._may_hit(t)]
         if any(r.cache_key in lookup for r in self._unwritten):
             self._write()
         hits, lost = find_hits(self.context.catalog, self.context.store, lookup) if lookup else ({}, {})
         missed: list[NodeTask] = []
         for task in tasks:
-            if task.key and task.key in hits and task.node.name not in options.refresh:
+            if task.key in hits and self._may_hit(task):
                 ended.append(self._as_hit(task, hits[task.key]))
             else:
                 missed.append(task)
         self._explain([t for t in missed if not t.reason], lost)
         return ended, missed
+
+    def _may_hit(self, task: NodeTask) -> bool:
+        """Tell whether a task may take what another run, or another node of this one, gave for its key."""
+        options = self.context.options
+        return task.key is not None and options.cache and task.node.name not in options.refresh
 
     def _make_task(self, name: str) -> NodeTask:
         node = self.graph.by_name[name]
@@ -179,8 +183,7 @@ class Scheduler:
 
     def _find_same(self, task: NodeTask) -> str | None:
         """Return the node that runs with the same key, whose result the task may wait for."""
-        options = self.context.options
-        if task.key is None or not options.cache or task.node.name in options.refresh:
+        if not self._may_hit(task):
             return None
         return next((name for name, t in self.running.items() if t.key == task.key), None)
 

@@ -393,10 +393,6 @@ class _LocalServer:
             "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://{HOST}:{port},http://localhost:{port}",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "DO_NOT_TRACK": "1",
-            # By default each change of a task is a transaction of its own. Hundreds of them at once queue for
-            # SQLite's lock, and now and then everything stood still for the minute until they gave up.
-            "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
-            "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "0.5",
             "NO_COLOR": "1",
             # The folder that it runs in is data, not code.
             "PYTHONSAFEPATH": "1",

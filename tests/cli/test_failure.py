@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 
 from flowlearner.cli.failure import list_failure_lines
+from flowlearner.engine.node import describe_error
 from flowlearner.records import ErrorInfo
 
 
@@ -64,6 +66,26 @@ def test_the_error_that_was_raised_stands_before_its_cause(keep_links: bool) -> 
     popped = next(i for i, line in enumerate(lines) if "[].pop()" in line)
     assert raised < cause < popped
     assert not any("above exception" in line or line.startswith("RuntimeError") for line in lines)
+
+
+def fail_while_handling() -> None:
+    try:
+        [].pop()
+    except IndexError:
+        raise RuntimeError("nothing left")  # noqa: B904 - what is not said is tested
+
+
+@pytest.mark.parametrize("fail", [fail_with_cause, fail_while_handling])
+def test_a_chain_is_shown_in_the_order_in_which_the_engine_stores_it(fail: Callable[[], None]) -> None:
+    with pytest.raises(RuntimeError) as caught:
+        fail()
+    stored = replace(describe_error(caught.value), message="node 'a' failed: RuntimeError: nothing left")
+    lines = list_failure_lines(stored)
+    raised = next(i for i, line in enumerate(lines) if "raise RuntimeError" in line)
+    cause = lines.index("Caused by IndexError: pop from empty list")
+    popped = next(i for i, line in enumerate(lines) if "[].pop()" in line)
+    assert raised < cause < popped
+    assert not any("It was" in line or line.startswith("RuntimeError") for line in lines)
 
 
 def test_the_message_is_not_told_twice_and_notes_are() -> None:

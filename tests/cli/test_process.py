@@ -201,28 +201,27 @@ def test_signs_that_the_encoding_lacks_are_replaced(project: Path) -> None:
     assert "+ Completed" in found.stdout
 
 
-@pytest.mark.slow
-def test_help_loads_neither_prefect_nor_pandas(project: Path) -> None:
+def list_loaded(arguments: list[str], watched: set[str]) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process that names, on standard error, which of these modules it has loaded."""
     code = (
-        "import sys; from flowlearner.cli.main import main; main(['--help']); "
-        "print(*sorted({'prefect', 'pandas', 'sqlalchemy', 'pyarrow'} & set(sys.modules)), file=sys.stderr)"
+        f"import sys; from flowlearner.cli.main import main; main({arguments!r}); "
+        f"print(*sorted({watched!r} & set(sys.modules)), file=sys.stderr)"
     )
-    found = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False
     )
+
+
+@pytest.mark.slow
+def test_help_loads_neither_prefect_nor_pandas(project: Path) -> None:
+    found = list_loaded(["--help"], {"prefect", "pandas", "sqlalchemy", "pyarrow"})
     assert (found.returncode, found.stderr) == (0, "\n")
     assert "flowlearner demo" in found.stdout
 
 
 @pytest.mark.slow
 def test_looking_at_runs_loads_neither_prefect_nor_pandas(project: Path) -> None:
-    code = (
-        "import sys; from flowlearner.cli.main import main; main(['runs', 'list']); "
-        "print(*sorted({'prefect', 'pandas'} & set(sys.modules)), file=sys.stderr)"
-    )
-    found = subprocess.run(
-        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False
-    )
+    found = list_loaded(["runs", "list"], {"prefect", "pandas"})
     assert (found.returncode, found.stderr) == (0, "\n")
 
 

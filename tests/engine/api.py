@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import time
 import urllib.request
-from collections.abc import Callable
 from typing import Any
 
-LIMIT_S = 60.0
+from tests.engine.processes import wait_until
 
 
 class Api:
@@ -43,10 +41,3 @@ class Api:
         final = {"COMPLETED", "FAILED", "CANCELLED", "CRASHED"}
         wait_until(lambda: sum(t["state_type"] in final for t in read().values()) == count)
         return read()
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + LIMIT_S
-    while not holds():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.05)

@@ -8,14 +8,14 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from flowlearner import Client
 from flowlearner.records import Status
+from tests.engine.processes import is_running, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -75,20 +75,6 @@ FLOW = """
 """
 
 
-def wait_for(condition: Callable[[], object], limit_s: float = 60) -> None:
-    deadline = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.02)
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
-
-
 class Script:
     """The workflows above as a user's script."""
 
@@ -129,7 +115,7 @@ def script(tmp_path: Path) -> Iterator[Script]:
 
 def test_ctrl_c_ends_in_cancelled_with_the_children_gone(script: Script) -> None:
     process = script.start("flow")
-    wait_for(script.is_ready)
+    wait_until(script.is_ready)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     assert process.returncode in (-signal.SIGINT, 130)
@@ -142,7 +128,7 @@ def test_ctrl_c_ends_in_cancelled_with_the_children_gone(script: Script) -> None
 
 def test_a_node_that_cannot_be_stopped_does_not_hold_up_ctrl_c(script: Script) -> None:
     process = script.start("sleeper")
-    wait_for(script.is_ready)
+    wait_until(script.is_ready)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=30)
     (run,) = Client().list_runs()
@@ -151,7 +137,7 @@ def test_a_node_that_cannot_be_stopped_does_not_hold_up_ctrl_c(script: Script) -
 
 def test_sigterm_cancels_as_ctrl_c_does(script: Script) -> None:
     process = script.start("flow")
-    wait_for(script.is_ready)
+    wait_until(script.is_ready)
     process.terminate()
     process.communicate(timeout=30)
     assert Client().list_runs()[0].status is Status.CANCELLED
@@ -160,18 +146,18 @@ def test_sigterm_cancels_as_ctrl_c_does(script: Script) -> None:
 
 def test_a_killed_run_leaves_nothing_that_its_isolated_nodes_have_started(script: Script) -> None:
     process = script.start("family")
-    wait_for(script.is_ready)
+    wait_until(script.is_ready)
     pids = script.read_pids()
     assert all(is_running(p) for p in pids)
     process.kill()
     process.wait()
-    wait_for(lambda: not any(is_running(p) for p in pids), 10)
+    wait_until(lambda: not any(is_running(p) for p in pids), 10)
 
 
 def test_what_was_finished_before_a_kill_is_kept_and_hit(script: Script) -> None:
     process = script.start("flow")
-    wait_for(script.is_ready)
-    wait_for(lambda: len(Client().list_runs()[0].refresh().nodes) == 2)
+    wait_until(script.is_ready)
+    wait_until(lambda: len(Client().list_runs()[0].refresh().nodes) == 2)
     process.kill()
     process.wait(timeout=30)
     (crashed,) = Client().list_runs()
@@ -181,7 +167,7 @@ def test_what_was_finished_before_a_kill_is_kept_and_hit(script: Script) -> None
         ("wait", Status.CRASHED),
     ]
     child, grandchild = script.read_pids()
-    wait_for(lambda: not is_running(child))
+    wait_until(lambda: not is_running(child))
     os.kill(grandchild, signal.SIGKILL)
     (script.folder / "ready").unlink()
     script.let_go()

@@ -13,15 +13,9 @@ import pytest
 
 from flowlearner import Client, RunFailed, operator, workflow
 from flowlearner.records import Status
+from tests.engine.processes import is_running
 
 pytestmark = pytest.mark.slow
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
 
 
 def read_pids(path: Path) -> list[int]:

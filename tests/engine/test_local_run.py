@@ -22,6 +22,7 @@ from flowlearner import (
 )
 from flowlearner.records import Status
 from tests.engine.flows import add, load, parity, simple
+from tests.engine.processes import is_running
 
 
 def test_a_run_completes_and_its_outputs_load() -> None:
@@ -174,7 +175,7 @@ def test_a_timeout_kills_the_child_and_what_it_started(tmp_path: Path) -> None:
     with pytest.raises(RunFailed, match="longer than timeout_s=3"):
         slow.run(path=str(marker))
     for pid in marker.read_text().split():
-        assert not _is_running(int(pid))
+        assert not is_running(int(pid))
 
 
 def test_a_child_that_dies_is_a_failure_that_names_the_signal() -> None:
@@ -229,7 +230,7 @@ def test_cancelling_from_another_thread_ends_in_cancelled_and_kills_children(tmp
     run = caught.value.run
     assert run.status is Status.CANCELLED
     assert {n.status for n in run.nodes} == {Status.CANCELLED}
-    assert not _is_running(int(marker.read_text()))
+    assert not is_running(int(marker.read_text()))
 
 
 def test_two_isolated_one_cpu_operators_overlap_and_two_cpu_ones_do_not(tmp_path: Path) -> None:
@@ -286,10 +287,3 @@ def test_two_threads_may_run_workflows_at_the_same_time() -> None:
     for thread in threads:
         thread.join()
     assert sorted(results) == [0.5, 1.0, 1.5]
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False

@@ -17,7 +17,8 @@ import pytest
 
 from flowlearner import Client, RunFailed, operator, workflow
 from flowlearner.records import Status
-from tests.engine.api import LIMIT_S, Api, wait_until
+from tests.engine.api import Api
+from tests.engine.processes import LIMIT_S, is_running, wait_until
 
 pytestmark = [
     pytest.mark.slow,
@@ -75,11 +76,11 @@ def test_the_flow_of_a_workflow_is_a_genuine_prefect_flow() -> None:
 
 
 def test_prefect_shows_the_run_and_its_nodes_by_the_same_names(api: Api) -> None:
-    run = sums.with_options(tags={"team": "ops"}).run(number=20)
-    assert run.outputs.result == 40
+    run = sums.with_options(tags={"team": "ops"}).run(number=21)
+    assert run.outputs.result == 42
     flow_run = api.find_flow_run(run.id)
     assert flow_run["state_type"] == "COMPLETED"
-    assert flow_run["parameters"] == {"number": 20}
+    assert flow_run["parameters"] == {"number": 21}
     assert run.record.prefect_flow_run_id == flow_run["id"]
     assert "team:ops" in flow_run["tags"]
     tasks = api.wait_for_tasks(run.id, 4)
@@ -100,16 +101,16 @@ def test_hits_are_not_submitted_to_prefect(api: Api) -> None:
 
 
 def test_logs_reach_prefect_and_the_catalog(api: Api) -> None:
-    run = sums.run(number=40)
+    run = sums.run(number=41)
     lines = {(line.node, line.message) for line in Client().logs(run.id)}
-    assert {("halve", "halving 40"), ("halve", "printed")} <= lines
+    assert {("halve", "halving 41"), ("halve", "printed")} <= lines
     task = api.wait_for_tasks(run.id, 4)["halve"]
 
     def messages() -> set[str]:
         found = api.ask("/logs/filter", {"logs": {"task_run_id": {"any_": [task["id"]]}}})
         return {line["message"] for line in found}
 
-    wait_until(lambda: {"halving 40", "printed"} <= messages())
+    wait_until(lambda: {"halving 41", "printed"} <= messages())
 
 
 def test_a_failing_node_fails_the_run_and_the_rest_is_told_apart(api: Api) -> None:
@@ -216,13 +217,6 @@ def started(script: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate(timeout=30)
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
 
 
 def read_pids(mark: Path) -> list[int]:

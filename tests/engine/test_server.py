@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from flowlearner.engine.endpoint import ask
 from flowlearner.engine.server import _is_free, ensure_server, get_server, stop_server
 from flowlearner.errors import ServerError, StorageError
 from flowlearner.lease import get_boot_id
+from tests.engine.processes import is_running, wait_until
 
 STATE = {
     "pid": os.getpid(),
@@ -106,20 +107,6 @@ def list_children(pid: int) -> set[int]:
     return found
 
 
-def is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.02)
-
-
 @pytest.fixture
 def other_program() -> Iterator[HTTPServer]:
     """A web server that is not Prefect's."""
@@ -187,14 +174,15 @@ class TestStartedTogether:
         monkeypatch.setenv("PREFECT_API_URL", answers[0])
         assert get_server(Settings(home=home)).state == "running"
 
-    def test_its_database_is_in_the_home_its_telemetry_is_off_and_states_are_written_in_batches(
+    def test_its_database_is_in_the_home_its_telemetry_is_off_and_states_are_written_one_by_one(
         self, started: tuple[Path, list[str], list[str]]
     ) -> None:
         home, answers, _ = started
         told = json.loads(ask(f"{answers[0]}/admin/settings", 10).body)
         assert told["home"] == str(home / "prefect")
         assert told["server"]["analytics_enabled"] is False
-        assert told["server"]["services"]["task_run_recorder"]["batch_size"] > 1
+        # In batches Prefect 3.8.8 writes them faster, and takes a whole processor while it has none to write.
+        assert told["server"]["services"]["task_run_recorder"]["batch_size"] == 1
         assert (home / "prefect" / "prefect.db").exists()
 
 
@@ -205,7 +193,7 @@ def test_down_stops_the_server_with_its_children_and_only_once(settings: Setting
     assert pid is not None
     family = {pid, *list_children(pid)}
     assert stop_server(settings) is True
-    wait_until(lambda: not any(is_running(p) for p in family))
+    wait_until(lambda: not any(is_running(p) for p in family), 30)
     assert get_server(settings).state == "stopped"
     assert ask(f"{url}/health", 2).status == 0
     assert stop_server(settings) is False
@@ -219,11 +207,11 @@ def test_a_killed_server_is_replaced_on_another_port_where_a_program_has_taken_i
     pid = get_server(settings).pid
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not is_running(pid))
+    wait_until(lambda: not is_running(pid), 30)
     assert get_server(settings).state == "stopped"
     port = int(url.removesuffix("/api").rpartition(":")[2])
     # Its threads, and with them its port, may outlast the process's main thread for a moment.
-    wait_until(lambda: _is_free(port))
+    wait_until(lambda: _is_free(port), 30)
     with socket.create_server(("127.0.0.1", port)):
         again = ensure_server(settings)
     assert again != url

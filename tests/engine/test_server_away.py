@@ -15,9 +15,10 @@ import pytest
 
 from flowlearner import Client
 from flowlearner.config import get_settings
-from flowlearner.engine.server import ensure_server, get_server, stop_server
+from flowlearner.engine.server import _is_free, ensure_server, get_server, stop_server
 from flowlearner.records import Status
-from tests.engine.api import Api, wait_until
+from tests.engine.api import Api
+from tests.engine.processes import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -70,9 +71,12 @@ def running(url: str, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     )
     try:
         wait_until((tmp_path / "ready").exists)
+        port = int(url.removesuffix("/api").rpartition(":")[2])
         pid = get_server(get_settings()).pid
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
+        # Its threads, and with them its port, may outlast the process's main thread for a moment.
+        wait_until(lambda: _is_free(port))
         yield process
     finally:
         process.kill()

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -23,6 +23,7 @@ from flowlearner.engine.endpoint import find_configured_url
 from flowlearner.engine.server import ensure_server, get_server, stop_server
 from flowlearner.errors import ServerError
 from flowlearner.lease import find_process_start, get_boot_id, is_process
+from tests.engine.processes import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -41,13 +42,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
     return tmp_path
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -107,7 +101,7 @@ def page() -> Iterator[str]:
 def test_a_server_whose_starter_was_killed_is_known_and_can_be_stopped(own_home: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", STARTER], cwd=Path(__file__).parents[2]) as starter:
         try:
-            wait_until((own_home / "prefect/server.json").exists)
+            wait_until((own_home / "prefect/server.json").exists, 30)
         finally:
             starter.kill()
     try:
@@ -137,7 +131,7 @@ def test_a_server_that_does_not_end_when_asked_is_killed_with_its_children(
     state, child = hanging
     assert stop_server(get_settings()) is True
     assert not state.lives
-    wait_until(lambda: find_process_start(child) is None)
+    wait_until(lambda: find_process_start(child) is None, 30)
 
 
 def test_a_server_is_stopped_though_a_starter_hangs(
