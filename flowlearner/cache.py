@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flowlearner.artifacts import ArtifactStore, get_codec
 from flowlearner.canonical import digest_parts
-from flowlearner.catalog import Catalog
 from flowlearner.errors import ArtifactError
 from flowlearner.graph import Node
 from flowlearner.records import Artifact, CacheEntry, NodeRun
+
+if TYPE_CHECKING:
+    # Children and workers run nodes without a catalog, and it takes long to load.
+    from flowlearner.catalog import Catalog
 
 KEY_KIND = "node-key/1"
 
