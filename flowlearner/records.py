@@ -5,7 +5,7 @@ Times are aware UTC. Table rows never leave `catalog/`; these do.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -84,6 +84,18 @@ class MetricPoint:
     value: float
     step: int | None = None
     at: datetime | None = None
+
+
+def find_curve(points: Iterable[MetricPoint], metric: str) -> list[tuple[int, float]]:
+    """Return step and value of what a run's nodes reported of a metric, in order.
+
+    A node's name stands before that of a metric which is also an output of the workflow.
+    """
+    return [
+        (p.step, p.value)
+        for p in points
+        if p.step is not None and (p.name == metric or p.name.endswith(f".{metric}"))
+    ]
 
 
 @dataclass(frozen=True)

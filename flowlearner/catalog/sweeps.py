@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, or_, select, update
 
 from flowlearner.catalog import tables as t
 from flowlearner.catalog.maintenance import Maintenance
@@ -299,10 +299,12 @@ class Sweeps(Maintenance):
         varied = list(sweep.spec.get("space", {}))
         with self.database.read() as connection:
             values: dict[str, dict[str, float]] = {}
+            # A trial that was stopped has no output of the name, but what a node reported last.
+            reported = [_m.name.endswith(f".{name}", autoescape=True) for name in sweep.metrics]
             for run_id, name, value in connection.execute(
                 select(_m.run_id, _m.name, _m.value)
                 .join(t.RUN, _r.id == _m.run_id)
-                .where(mine, _m.name.in_(sweep.metrics))
+                .where(mine, or_(_m.name.in_(sweep.metrics), *reported))
             ):
                 values.setdefault(run_id, {})[name] = to_number(value)
             trials = []
@@ -316,7 +318,7 @@ class Sweeps(Maintenance):
                         run_id=run_id,
                         status=Status(status),
                         point={name: given[name] for name in varied if name in given},
-                        values=tuple(found.get(name) for name in sweep.metrics),
+                        values=tuple(_find_value(found, name) for name in sweep.metrics),
                         started_at=from_us(started),
                         finished_at=from_us(finished),
                         error=to_error(error),
@@ -340,6 +342,12 @@ class Sweeps(Maintenance):
             for sweep_id, status, count in connection.execute(grouped.group_by(_r.sweep_id, _r.status)):
                 counts[sweep_id][status] = count
         return [_to_sweep(row, counts[row["id"]]) for row in rows]
+
+
+def _find_value(found: Mapping[str, float], metric: str) -> float | None:
+    if metric in found:
+        return found[metric]
+    return next((v for name, v in found.items() if name.endswith(f".{metric}")), None)
 
 
 def _graph_of(workflow: WorkflowVersion) -> tuple[str, str]:

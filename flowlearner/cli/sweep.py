@@ -25,7 +25,7 @@ from flowlearner.engine.logs import hide_secrets
 from flowlearner.errors import FlowLearnerError, NotFoundError, UsageError
 from flowlearner.facade import Workflow
 from flowlearner.loading import load_workflow
-from flowlearner.records import Status
+from flowlearner.records import Status, find_curve
 from flowlearner.secrecy import conceal
 from flowlearner.sweep.search import SEARCHES, STOPS
 from flowlearner.sweep.specfile import NONE, BoundSpec, SweepSpec, bind_spec, read_spec
@@ -343,7 +343,7 @@ def _explain_stop(found: Sweep) -> None:
         return
     metric = found.record.metrics[0]
     with Client() as client:
-        if any(p.step is not None for p in client.list_metric_points(best.run_id, metric)):
+        if find_curve(client.list_metric_points(best.run_id), metric):
             return
     complain(
         f"stop '{stop}' had nothing to go by: no operator reports '{metric}'. "

@@ -79,13 +79,12 @@ def collect_metrics(
         for o in outputs
         if o.name in declared and o.value is not None
     ]
-    taken = {p.name for p in points}
     reporters: dict[str, set[str]] = {}
     for record in done.values():
         for point in record.metrics:
             reporters.setdefault(point.name, set()).add(record.name)
     for node in graph.nodes:
         for point in done[node.name].metrics:
-            shared = len(reporters[point.name]) > 1 or point.name in taken
+            shared = len(reporters[point.name]) > 1 or point.name in declared
             points.append(replace(point, name=f"{node.name}.{point.name}") if shared else point)
     return points

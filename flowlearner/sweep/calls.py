@@ -27,7 +27,7 @@ class Trial:
     Attributes:
         calls: the call of each node that has not ended yet.
         done: how each other node ended.
-        points: what its nodes have reported so far.
+        points: what each of its nodes has reported so far, where trials may stop for it.
     """
 
     number: int
@@ -37,7 +37,7 @@ class Trial:
     started_at: datetime
     calls: dict[str, Call] = field(default_factory=dict)
     done: dict[str, NodeRun] = field(default_factory=dict)
-    points: list[MetricPoint] = field(default_factory=list)
+    points: dict[str, list[MetricPoint]] = field(default_factory=dict)
 
     @property
     def run_id(self) -> str:
@@ -50,6 +50,7 @@ class Call:
 
     Attributes:
         node: of the trial that asked for it first.
+        fingerprint: of its operator's code, when it was asked for.
         users: the trials that wait for it, each with its node; it runs in the first one's name.
         readers: calls that read its outputs.
         followers: calls that turned out to have the same cache key while this one was on its way.
@@ -60,6 +61,7 @@ class Call:
     """
 
     node: Node
+    fingerprint: str
     plan_key: Hashable | None
     users: dict[Trial, Node] = field(default_factory=dict)
     readers: list[Call] = field(default_factory=list)
@@ -107,10 +109,11 @@ class CallTable:
         """
         made: dict[str, Call] = {}
         for node in trial.context.graph.nodes:
-            key = _make_key(node, trial, made)
+            fingerprint = node.operator.fingerprint().digest
+            key = _make_key(node, fingerprint, trial, made)
             call = self._calls.pop(key, None) if key is not None else None
             if call is None:
-                call = Call(node, key)
+                call = Call(node, fingerprint, key)
                 for upstream in {made[name] for name in node.upstream}:
                     if upstream.result is None:
                         upstream.readers.append(call)
@@ -134,11 +137,11 @@ class CallTable:
                 del self._calls[key]
 
 
-def _make_key(node: Node, trial: Trial, made: dict[str, Call]) -> Hashable | None:
+def _make_key(node: Node, fingerprint: str, trial: Trial, made: dict[str, Call]) -> Hashable | None:
     if find_uncacheable(node, {}):
         return None
     params = node.operator.interface.by_name
-    parts: list[Any] = [node.operator.fingerprint().digest]
+    parts: list[Any] = [fingerprint]
     for name, binding in node.inputs.items():
         part = _name_input(binding, params[name], trial, made)
         if part is None:

@@ -28,6 +28,7 @@ from flowlearner.records import (
     NodeRun,
     Status,
     TrialBatch,
+    find_curve,
 )
 from flowlearner.sweep.calls import Call, CallTable, Trial
 from flowlearner.sweep.ending import end_trial
@@ -306,11 +307,10 @@ class Driver:
         trial, node = next(iter(call.users.items()))
         inputs = trial.binder.bind_inputs(node)
         uncacheable = find_uncacheable(node, inputs)
-        fingerprint = node.operator.fingerprint().digest
         hashes = {n: b.hash for n, b in inputs.items() if b.hash is not None and not b.secret}
-        key = None if uncacheable else compute_key(fingerprint, hashes)
+        key = None if uncacheable else compute_key(call.fingerprint, hashes)
         board = _Board(self, trial.run_id)
-        return NodeTask(board, trial.context, node, inputs, fingerprint, key, uncacheable or "")
+        return NodeTask(board, trial.context, node, inputs, call.fingerprint, key, uncacheable or "")
 
     def _secrets(self, call: Call) -> tuple[str, ...]:
         return next(iter(call.users)).context.secrets
@@ -396,7 +396,7 @@ class Driver:
         self._end(call, record)
 
     def _fail(self, call: Call, error: ErrorInfo, metrics: tuple[MetricPoint, ...] = ()) -> None:
-        record = call.task.record(Status.FAILED) if call.task else _blank(call.node, Status.FAILED)
+        record = call.task.record(Status.FAILED) if call.task else _blank(call, call.node, Status.FAILED)
         self._end(call, replace(record, finished_at=utc_now(), error=error, metrics=metrics))
 
     def _end(self, call: Call, result: NodeRun) -> None:
@@ -422,7 +422,7 @@ class Driver:
             for reader in call.readers:
                 reader.missing -= 1
                 if reader.result is None and not completed:
-                    todo.append((reader, _blank(reader.node, Status.SKIPPED), ""))
+                    todo.append((reader, _blank(reader, reader.node, Status.SKIPPED), ""))
                 elif reader.result is None and reader.missing == 0 and reader.users:
                     self._undecided.append(reader)
             call.followers, call.readers = [], []
@@ -452,6 +452,10 @@ class Driver:
         if self._flying.pop(trial.number, None) is None:
             return
         ended, values = end_trial(trial, self._objective, status)
+        if self._searcher.stops_early:
+            # Calls that hit, or that the trial joined late, told nothing of it while they ran.
+            for step, value in find_curve(ended.metrics, self._objective.metrics[0]):
+                self._searcher.report(trial.number, step, value)
         self._batch.ended.append(ended)
         self._searcher.tell(trial.number, ended.status, values)
         tally = self.tally
@@ -476,7 +480,8 @@ class Driver:
         for name, call in list(trial.calls.items()):
             node = call.users.pop(trial)
             began = call.task is not None and call.task in self._running
-            trial.done[name] = _blank(node, status if began else Status.SKIPPED)
+            record = _blank(call, node, status if began else Status.SKIPPED)
+            trial.done[name] = replace(record, metrics=tuple(trial.points.get(name, ())))
             self._batch.nodes[trial.run_id, name] = trial.done[name]
             if not call.is_wanted:
                 self._table.remove(call)
@@ -491,8 +496,8 @@ class Driver:
         """Pass a reported value on to the trials that wait for the call; some of them may stop for it."""
         if call is None:
             return
-        for trial in [t for c in (call, *call.followers) for t in c.users]:
-            trial.points.append(point)
+        for trial, node in [pair for c in (call, *call.followers) for pair in c.users.items()]:
+            trial.points.setdefault(node.name, []).append(point)
             is_objective = point.step is not None and point.name == self._objective.metrics[0]
             if is_objective and self._searcher.report(trial.number, int(point.step or 0), point.value):
                 self._drop(trial, Status.PRUNED)
@@ -554,11 +559,11 @@ class _Board:
         self.driver.stop()
 
 
-def _blank(node: Node, status: Status) -> NodeRun:
+def _blank(call: Call, node: Node, status: Status) -> NodeRun:
     return NodeRun(
         name=node.name,
         operator=node.operator.name,
         position=node.position,
         status=status,
-        fingerprint=node.operator.fingerprint().digest,
+        fingerprint=call.fingerprint,
     )

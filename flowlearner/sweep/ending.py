@@ -24,16 +24,18 @@ def end_trial(
     """
     end = TrialEnd(trial.run_id, status or choose_status(trial.done), utc_now())
     if end.status is not Status.COMPLETED:
-        error = find_error(trial.context.graph, trial.done)
         # The curve of a trial that was stopped is what it has; a failed one keeps what it reported, too.
-        return replace(end, error=error, metrics=tuple(trial.points)), None
+        error = find_error(trial.context.graph, trial.done)
+        metrics = collect_metrics(trial.context.graph, trial.done, [])
+        return replace(end, error=error, metrics=tuple(metrics)), None
     try:
         outputs, artifacts = collect_outputs(
             trial.context.graph, trial.done, trial.binder, trial.context.store
         )
     except UserError as broken:
         error = describe_error(broken, trial.context.secrets)
-        return replace(end, status=Status.FAILED, error=error), None
+        metrics = collect_metrics(trial.context.graph, trial.done, [])
+        return replace(end, status=Status.FAILED, error=error, metrics=tuple(metrics)), None
     metrics = collect_metrics(trial.context.graph, trial.done, outputs)
     end = replace(end, outputs=tuple(outputs), artifacts=tuple(artifacts), metrics=tuple(metrics))
     found = {m.name: m.value for m in metrics if m.step is None}

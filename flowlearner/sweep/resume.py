@@ -16,7 +16,7 @@ from flowlearner.engine.submit import opened
 from flowlearner.errors import UsageError, shorten
 from flowlearner.lease import is_dead
 from flowlearner.params import ARTIFACT_PREFIX
-from flowlearner.records import Status, SweepRecord, TrialRecord
+from flowlearner.records import Status, SweepRecord, TrialRecord, find_curve
 from flowlearner.restoring import loaded_definition, read_modules
 from flowlearner.sweep.driver import Best, SweepListener, Tally
 from flowlearner.sweep.search import Searcher
@@ -170,14 +170,7 @@ def _read_curves(
     sweep: SweepRecord, trials: list[TrialRecord], catalog: Catalog
 ) -> dict[int, list[tuple[int, float]]]:
     """Return by trial number what was reported of the metric, step by step."""
-    return {
-        t.number: [
-            (p.step, p.value)
-            for p in catalog.list_metric_points(t.run_id, sweep.metrics[0])
-            if p.step is not None
-        ]
-        for t in trials
-    }
+    return {t.number: find_curve(catalog.list_metric_points(t.run_id), sweep.metrics[0]) for t in trials}
 
 
 def make_history(
