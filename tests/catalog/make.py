@@ -21,6 +21,9 @@ from flowlearner.records import (
     Owner,
     RunRecord,
     Status,
+    SweepRecord,
+    TrialBatch,
+    TrialEnd,
     WorkflowVersion,
 )
 
@@ -108,6 +111,38 @@ def complete(
         catalog.record_nodes(run_id, nodes)
     points = [MetricPoint(n, v, None, at) for n, v in (metrics or {}).items()]
     catalog.finish_run(run_id, status, at + timedelta(seconds=seconds), (), points, error)
+
+
+def begin_sweep(catalog: Catalog, sweep_id: str, minute: int = 0, **fields: Any) -> SweepRecord:
+    """Begin a sweep over depth that maximises auc."""
+    fields.setdefault("spec", {"space": {"depth": "1..9"}, "trials": 2})
+    sweep = SweepRecord(
+        sweep_id, "delays", "default", Status.RUNNING, "ada", NOW + timedelta(minutes=minute), ("auc",), ("max",),
+        process=PROCESS, **fields,
+    )  # fmt: skip
+    catalog.record_versions(make_workflow(), [make_operator()])
+    catalog.begin_sweep(sweep, ENVIRONMENT)
+    return sweep
+
+
+def make_trials(sweep_id: str, ends: Sequence[Status | None], first: int = 0) -> TrialBatch:
+    """Trials of a sweep, each of one node, with how it ended; None: it runs."""
+    batch = TrialBatch()
+    for number, end in enumerate(ends, first):
+        run_id = f"{sweep_id}-{number}"
+        run = make_run(
+            run_id, sweep_id=sweep_id, trial_number=number, params={"depth": number}, process=PROCESS
+        )
+        batch.begun.append((run, make_workflow()))
+        if end is None:
+            continue
+        batch.nodes[run_id, "train"] = make_node("train", status=end)
+        # A trial that completed has an output of the name; one that was stopped, what its node reported.
+        points = [MetricPoint("train.auc", number / 100, 1, NOW), MetricPoint("auc", number / 10, None, NOW)]
+        error = ErrorInfo("ValueError", "no") if end is Status.FAILED else None
+        kept = tuple(points if end is Status.COMPLETED else points[:1])
+        batch.ended.append(TrialEnd(run_id, end, NOW, metrics=kept, error=error))
+    return batch
 
 
 def write_many(url: str, writer: int, runs: int, nodes: int) -> None:

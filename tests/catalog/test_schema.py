@@ -19,6 +19,7 @@ from flowlearner.catalog import Catalog, upgrade_catalog
 from flowlearner.catalog.schema import MIGRATIONS
 from flowlearner.catalog.tables import KNOWN_SCHEMAS, METADATA, SCHEMA
 from flowlearner.errors import CatalogError
+from flowlearner.records import Status
 from tests.catalog.make import begin
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -140,6 +141,19 @@ def test_a_catalog_of_every_release_opens_and_reads(path: Path, tmp_path: Path) 
         assert catalog.get_workflow("delays").operators == ("train",)
         begin(catalog, "new")
         assert catalog.count_runs() == 3
+
+
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("catalog-*.db"))[1:], ids=lambda p: p.name)
+def test_the_sweeps_of_every_release_read(path: Path, tmp_path: Path) -> None:
+    shutil.copy(path, tmp_path / "catalog.db")
+    with Catalog(f"sqlite:///{tmp_path}/catalog.db") as catalog:
+        sweep = catalog.get_sweep("search")
+        assert (sweep.workflow, sweep.status, sweep.metrics) == ("delays", Status.COMPLETED, ("auc",))
+        assert sweep.counts == {"COMPLETED": 1, "PRUNED": 1}
+        assert [(t.number, t.point, t.values) for t in catalog.list_trials("search")] == [
+            (0, {"depth": 0}, (0.0,)),
+            (1, {"depth": 1}, (0.01,)),
+        ]
 
 
 def test_there_is_a_saved_catalog_of_every_revision() -> None:
