@@ -117,8 +117,8 @@ def begin_sweep(catalog: Catalog, sweep_id: str, minute: int = 0, **fields: Any)
     """Begin a sweep over depth that maximises auc."""
     fields.setdefault("spec", {"space": {"depth": "1..9"}, "trials": 2})
     sweep = SweepRecord(
-        sweep_id, "delays", "default", Status.RUNNING, "ada", NOW + timedelta(minutes=minute), ("auc",), ("max",),
-        process=PROCESS, **fields,
+        sweep_id, "delays", "default", Status.RUNNING, "ada", NOW + timedelta(minutes=minute),
+        ("auc",), ("max",), process=PROCESS, **fields,
     )  # fmt: skip
     catalog.record_versions(make_workflow(), [make_operator()])
     catalog.begin_sweep(sweep, ENVIRONMENT)
