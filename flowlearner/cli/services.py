@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
@@ -20,10 +21,17 @@ from flowlearner.config import Settings, get_settings
 from flowlearner.engine.server import ensure_server, get_server, stop_server
 from flowlearner.errors import ServerError
 from flowlearner.schedule.runner import choose_pool, ensure_runner, get_runner, stop_runner
+from flowlearner.sweep.warm import ensure_ray, get_ray, stop_warm
 
 WATCH_PERIOD_S = 1.0
 STYLES = {"running": "green", "external": "green", "starting": "yellow", "stopped": "dim"}
-TITLES = {"prefect": "the local Prefect server", "schedules": "the process that runs schedules"}
+TITLES = {
+    "prefect": "the local Prefect server",
+    "ray": "the local Ray cluster",
+    "schedules": "the process that runs schedules",
+}
+# Where a service of one's own is named.
+SETTINGS = {"prefect": "PREFECT_API_URL", "ray": "FLOWLEARNER_RAY_ADDRESS"}
 
 
 @dataclass(frozen=True)
@@ -31,14 +39,14 @@ class _Service:
     """A service as it is now.
 
     Attributes:
-        url: of the Prefect server its API; of the others, None where it is stopped.
-        page: what people open in a browser.
+        url: of the Prefect server its API, of Ray where drivers connect; of others, None where it is stopped.
+        place: what people open in a browser, or else its address.
     """
 
     name: str
     state: str
     url: str | None
-    page: str
+    place: str
     pid: int | None
     started_at: datetime | None
     version: str | None = None
@@ -55,7 +63,7 @@ class _Service:
 
 
 def _look(settings: Settings) -> list[_Service]:
-    server, runner = get_server(settings), get_runner(settings)
+    server, ray, runner = get_server(settings), get_ray(settings), get_runner(settings)
     page = f"{server.page_url}/work-pools/work-pool/{choose_pool(settings, server)}" if runner.pid else ""
     return [
         _Service(
@@ -67,18 +75,19 @@ def _look(settings: Settings) -> list[_Service]:
             server.started_at,
             server.version,
         ),
+        _Service("ray", ray.state, ray.address or None, ray.address, ray.pid, ray.started_at),
         _Service("schedules", runner.state, page or None, page, runner.pid, runner.started_at),
     ]
 
 
 def _print(services: list[_Service]) -> None:
     console = get_out()
-    table = make_table(console, "Service", "State", "Page", "Pid", "Since", right=("Pid",))
+    table = make_table(console, "Service", "State", "Where", "Pid", "Since", right=("Pid",))
     for service in services:
         table.add_row(
             Text(service.name),
             Text(service.state, style=STYLES.get(service.state, "red")),
-            Text(clean_line(service.page)),
+            Text(clean_line(service.place)),
             Text("" if service.pid is None else str(service.pid)),
             Text(show_when(console, service.started_at)),
         )
@@ -100,8 +109,12 @@ def _up(
 ) -> None:
     settings = get_settings()
     before = {s.name for s in _look(settings) if s.state == "running"}
-    url = ensure_server(settings, say)
-    ensure_runner(settings, url, say)
+    with ThreadPoolExecutor(1) as helper:
+        # Both take seconds to start.
+        getting_ray = helper.submit(ensure_ray, settings, say)
+        url = ensure_server(settings, say)
+        ensure_runner(settings, url, say)
+        getting_ray.result()
     services = _look(settings)
     _show(services, json)
     if foreground:
@@ -137,6 +150,8 @@ def _stop(settings: Settings, names: list[str]) -> list[str]:
     # The server last: until then runs that end can say so.
     if "schedules" in names and stop_runner(settings):
         stopped.append("schedules")
+    if "ray" in names and stop_warm(settings):
+        stopped.append("ray")
     if "prefect" in names and stop_server(settings):
         stopped.append("prefect")
     return stopped
@@ -155,7 +170,30 @@ def _down(json: AsJson = False) -> None:
 
 
 def _status(json: AsJson = False) -> None:
-    _show(_look(get_settings()), json)
+    services = _look(get_settings())
+    _show(services, json)
+    for line in _advise(services):
+        say(line)
+
+
+def _advise(services: list[_Service]) -> list[str]:
+    """Say what to do about services that do not run as they should."""
+    lines = []
+    stopped = [s.name for s in services if s.state == "stopped"]
+    if stopped:
+        lines.append(f"Not running: {', '.join(stopped)}. Start them: flowlearner up")
+    for service in services:
+        if service.state == "unhealthy" and service.pid is None:
+            setting = SETTINGS[service.name]
+            lines.append(
+                f"{service.name}: nothing answers at {service.place}. "
+                f"Start it, or correct or remove {setting}"
+            )
+        elif service.state == "unhealthy":
+            # A server that hangs may still have work in hand: `up` does not end it.
+            cure = "flowlearner down && flowlearner up" if service.name == "prefect" else "flowlearner up"
+            lines.append(f"{service.name}: pid {service.pid} lives but does no work. Start it again: {cure}")
+    return lines
 
 
 up = make_command("up", "Start the services in the background and wait for them.", _up)

@@ -1,11 +1,13 @@
 """The Ray cluster that `flowlearner up` keeps on this machine, so that no sweep waits for one to start.
 
-Ray is not imported here: `ray start` runs in a process of its own, and is found again by what is noted.
+Ray is not imported here: `ray start` runs in a process of its own. It notes its pid before it becomes Ray and
+holds a lock for as long as it lives: at no moment does a cluster run that nobody knows.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import secrets
@@ -16,18 +18,31 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from flowlearner.capture import count_cpus
 from flowlearner.config import Settings
 from flowlearner.errors import ServerError, StorageError
-from flowlearner.lease import find_process_start, is_process
+from flowlearner.lease import get_boot_id
 
 START_LIMIT_S = 90.0
 STOP_LIMIT_S = 20.0
+KILL_LIMIT_S = 5.0
+# From the lock until its holder has noted what it is.
+NOTE_LIMIT_S = 10.0
+ANSWER_LIMIT_S = 5.0
 TAIL_LINES = 5
 STARTED = b"Ray runtime started"
+
+# The shell notes its own pid, then becomes Ray.
+_BECOME = (
+    'printf \'{"pid": %d, "session": %d, %s\' "$$" "$1" "$3" > "$2.new" && '
+    'mv "$2.new" "$2" && shift 3 && exec "$@"'
+)
+# The session's leader starts it and ends at once, so that Ray is nobody's child and nobody has to collect it.
+_DETACH = '/bin/sh -c "$0" sh "$$" "$@" &'
 
 
 @dataclass(frozen=True)
@@ -35,138 +50,285 @@ class WarmCluster:
     """The cluster of one home, as it was noted when it started.
 
     Attributes:
-        pid_started: as in `lease`.
+        session: of all its processes.
         address: where drivers connect.
+        spawned_at: seconds since 1970.
     """
 
     pid: int
-    pid_started: float
+    session: int
     address: str
+    spawned_at: float
+    boot_id: str
+
+
+@dataclass(frozen=True)
+class RayInfo:
+    """The Ray cluster that sweeps would use, as it is now.
+
+    Attributes:
+        state: "running", "starting" or "stopped" for the kept one, "external" for a configured one,
+            "unhealthy" for one that does not answer.
+        address: where drivers connect; empty where it is stopped.
+        pid: of the kept one.
+    """
+
+    state: str
+    address: str = ""
+    pid: int | None = None
+    started_at: datetime | None = None
+
+
+def get_ray(settings: Settings) -> RayInfo:
+    """Look at the configured cluster, or else at the one that is kept, without starting one."""
+    if settings.ray_address:
+        state = "external" if _answers(settings.ray_address) else "unhealthy"
+        return RayInfo(state, settings.ray_address)
+    return _look(_Files(settings))
+
+
+def _look(files: _Files) -> RayInfo:
+    if not files.is_held():
+        return RayInfo("stopped")
+    warm = files.read_state()
+    if warm is None:
+        return RayInfo("starting")
+    state = "starting"
+    if files.has_started():
+        state = "running" if _answers(warm.address) else "unhealthy"
+    return RayInfo(state, warm.address, warm.pid, datetime.fromtimestamp(warm.spawned_at, UTC))
 
 
 def find_warm(settings: Settings) -> WarmCluster | None:
-    """Return the cluster that lives, None where there is none."""
-    try:
-        found = WarmCluster(**json.loads(_state_path(settings).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return None
-    return found if is_process(found.pid, found.pid_started) else None
+    """Return the kept cluster where it takes work, None where there is none."""
+    files = _Files(settings)
+    warm = files.read_state() if files.is_held() and files.has_started() else None
+    return warm if warm is not None and _answers(warm.address) else None
 
 
 def allow_connecting(settings: Settings) -> None:
     """Give this process, and what it starts, the token that the cluster asks for; before Ray is imported."""
     os.environ["RAY_AUTH_MODE"] = "token"
-    os.environ["RAY_AUTH_TOKEN_PATH"] = str(_token_path(settings))
+    os.environ["RAY_AUTH_TOKEN_PATH"] = str(_Files(settings).token_path)
+
+
+def ensure_ray(settings: Settings, say: Callable[[str], None] = lambda _: None) -> None:
+    """See that sweeps find a cluster: the configured one, or the kept one, which is started if need be.
+
+    Raises:
+        ServerError: it does not answer, or does not start.
+        StorageError: the home cannot be written.
+    """
+    if not settings.ray_address:
+        ensure_warm(settings, say)
+    elif not _answers(settings.ray_address):
+        raise ServerError(
+            f"FLOWLEARNER_RAY_ADDRESS: nothing answers at {settings.ray_address}. Start the cluster, or "
+            "leave the variable empty to use this machine."
+        )
 
 
 def ensure_warm(settings: Settings, say: Callable[[str], None] = lambda _: None) -> WarmCluster:
     """Start a cluster where none lives, and wait until it takes work.
 
+    Safe to call from several processes at once: one starts it, the others wait for it.
+
     Raises:
         ServerError: it does not start.
         StorageError: the home cannot be written.
     """
-    found = find_warm(settings)
-    if found is not None:
-        return found
-    say("Starting Ray for sweeps - stop it with `flowlearner down`")
-    log_path = _folder(settings) / "ray.log"
-    try:
-        log_path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _make_token(settings)
-        log_path.write_bytes(b"")
-    except OSError as error:
-        raise StorageError(
-            error.errno, f"Ray needs to write to {log_path.parent}: {error.strerror}"
-        ) from error
-    address = f"127.0.0.1:{_find_free_port()}"
-    pid = _spawn(settings, address, log_path)
-    started = find_process_start(pid) or 0.0
+    files = _Files(settings)
+    files.make()
+    if _look(files).state in ("unhealthy", "stopped"):
+        # Of one that was killed something may be left.
+        stop_warm(settings)
     deadline = time.monotonic() + START_LIMIT_S
-    while STARTED not in log_path.read_bytes():
-        if not is_process(pid, started) or time.monotonic() > deadline:
-            _end(pid, started)
-            tail = log_path.read_text(errors="replace").strip().splitlines()[-TAIL_LINES:]
-            raise ServerError(f"Ray does not start. The end of its log {log_path}:\n" + "\n".join(tail))
-        time.sleep(0.1)
-    warm = WarmCluster(pid, started, address)
-    _state_path(settings).write_text(json.dumps(asdict(warm)), encoding="utf-8")
-    return warm
+    is_mine = _spawn(files, say)
+    while (found := find_warm(settings)) is None:
+        if not files.is_held():
+            raise ServerError(f"Ray does not start.{files.tail()}")
+        if time.monotonic() > deadline:
+            if is_mine:
+                stop_warm(settings)
+            raise ServerError(f"Ray was not ready within {START_LIMIT_S:g} s.{files.tail()}")
+        time.sleep(0.05)
+    return found
 
 
 def stop_warm(settings: Settings) -> bool:
-    """Stop the cluster with all that runs on it; return whether one was running."""
-    found = find_warm(settings)
-    if found is not None:
-        _end(found.pid, found.pid_started)
-    _state_path(settings).unlink(missing_ok=True)
-    return found is not None
+    """Stop the kept cluster with all that runs on it; return whether one was running.
+
+    Raises:
+        ServerError: it could not be ended.
+    """
+    files = _Files(settings)
+    deadline = time.monotonic() + NOTE_LIMIT_S
+    while (warm := files.read_state()) is None and files.is_held():
+        if time.monotonic() > deadline:
+            raise ServerError(f"Ray is being started, but does not note its pid in {files.state_path}.")
+        time.sleep(0.05)
+    was_held = files.is_held()
+    if warm is None:
+        return was_held
+    if was_held:
+        _send(warm.pid, signal.SIGTERM)
+        _wait_until(lambda: not files.is_held(), STOP_LIMIT_S)
+    # Where Ray's head was killed, some that it had started live on.
+    for pid in _list_session(warm):
+        _send(pid, signal.SIGKILL)
+    if not _wait_until(lambda: not _list_session(warm), KILL_LIMIT_S):
+        raise ServerError(f"Ray (pid {warm.pid}) cannot be ended. End it by hand.")
+    files.state_path.unlink(missing_ok=True)
+    return was_held
 
 
-def _spawn(settings: Settings, address: str, log_path: Path) -> int:
-    """Start Ray's head as nobody's child, in a session of its own; return its pid."""
-    env = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "NO_COLOR": "1", "RAY_AUTH_MODE": "token"}
-    env |= {"RAY_AUTH_TOKEN_PATH": str(_token_path(settings)), "LOG": str(log_path)}
-    # Ray's sockets do not take long paths.
-    folder = Path(tempfile.gettempdir(), f"flowlearner-ray-{os.getuid()}")
-    command = [
-        *("/bin/sh", "-c", '"$0" "$@" >"$LOG" 2>&1 & echo $!'),
-        *(sys.executable, "-P", "-m", "ray.scripts.scripts", "start", "--head", "--block"),
-        *(f"--port={address.rpartition(':')[2]}", "--node-ip-address=127.0.0.1"),
-        *("--include-dashboard=false", "--disable-usage-stats"),
-        *(f"--num-cpus={count_cpus()}", f"--temp-dir={folder}"),
-    ]
-    try:
-        done = subprocess.run(
-            command,
-            cwd=_folder(settings),
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-            check=True,
+def _list_session(warm: WarmCluster) -> list[int]:
+    """Return the processes of a cluster that live (Linux; empty elsewhere)."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, _, session, *_ = stat.read_text(errors="replace").rpartition(")")[2].split()
+            if int(session) == warm.session and state not in "ZX":
+                found.append(int(stat.parent.name))
+    # The leader of ours has ended: if there is one, its number was given to another session.
+    return [] if warm.session in found else found
+
+
+class _Files:
+    """The files of one home's cluster."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.folder = settings.home_path / "ray"
+        self.state_path = self.folder / "ray.json"
+        self.lock_path = self.folder / "ray.lock"
+        self.log_path = self.folder / "ray.log"
+        self.token_path = self.folder / "token"
+
+    def make(self) -> None:
+        """Make the folder and the token.
+
+        Raises:
+            StorageError: the disk refuses.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with contextlib.suppress(FileExistsError):
+                descriptor = os.open(self.token_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+                with os.fdopen(descriptor, "w") as file:
+                    file.write(secrets.token_hex(32))
+        except OSError as error:
+            raise StorageError(
+                f"Ray needs to write to {self.folder}: {error.strerror}. "
+                "Free some space or give access to it, or set FLOWLEARNER_HOME to another folder."
+            ) from error
+
+    def is_held(self) -> bool:
+        """Say whether a cluster lives, or is just being started."""
+        try:
+            descriptor = os.open(self.lock_path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+    def read_state(self) -> WarmCluster | None:
+        """Return what the last cluster has noted since the machine was started; it may have ended."""
+        try:
+            warm = WarmCluster(**json.loads(self.state_path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return None
+        return warm if warm.boot_id == get_boot_id() else None
+
+    def has_started(self) -> bool:
+        try:
+            return STARTED in self.log_path.read_bytes()
+        except OSError:
+            return False
+
+    def tail(self) -> str:
+        lines = [line for line in self.log_path.read_text(errors="replace").splitlines() if line.strip()]
+        shown = "\n".join(f"  {line}" for line in lines[-TAIL_LINES:])
+        return (
+            f" The end of its log {self.log_path}:\n{shown}"
+            if lines
+            else f" Its log {self.log_path} is empty."
         )
+
+
+def _spawn(files: _Files, say: Callable[[str], None]) -> bool:
+    """Start Ray's head as nobody's child, in a session of its own; return False where one holds the lock."""
+    lock = os.open(files.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        files.state_path.unlink(missing_ok=True)
+        say("Starting Ray for sweeps - stop it with `flowlearner down`")
+        address = f"127.0.0.1:{_find_free_port()}"
+        note = json.dumps({"address": address, "spawned_at": time.time(), "boot_id": get_boot_id()})[1:]
+        env = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
+        env |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(files.token_path)}
+        # Ray's sockets do not take long paths.
+        folder = Path(tempfile.gettempdir(), f"flowlearner-ray-{os.getuid()}")
+        ray = [
+            *(sys.executable, "-P", "-m", "ray.scripts.scripts", "start", "--head", "--block"),
+            *(f"--port={address.rpartition(':')[2]}", "--node-ip-address=127.0.0.1"),
+            *("--include-dashboard=false", "--disable-usage-stats"),
+            *(f"--num-cpus={count_cpus()}", f"--temp-dir={folder}"),
+        ]
+        with files.log_path.open("wb") as log:
+            subprocess.run(
+                ["/bin/sh", "-c", _DETACH, _BECOME, str(files.state_path), note, *ray],
+                cwd=files.folder,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                # Ray goes on holding the lock, and what it starts does not inherit it.
+                pass_fds=[lock],
+                start_new_session=True,
+                check=True,
+            )
     except (OSError, subprocess.CalledProcessError) as error:
         raise ServerError(f"Ray cannot be started: {error}") from error
-    return int(done.stdout)
+    finally:
+        os.close(lock)
+    return True
 
 
-def _end(pid: int, started: float) -> None:
-    """Ask `ray start` to stop what it has started; kill its group where it does not in time."""
-    for number, limit_s in ((signal.SIGTERM, STOP_LIMIT_S), (signal.SIGKILL, 2.0)):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            if number is signal.SIGKILL:
-                os.killpg(os.getpgid(pid), number)
-            else:
-                os.kill(pid, number)
-        deadline = time.monotonic() + limit_s
-        while time.monotonic() < deadline:
-            if not is_process(pid, started):
-                return
-            time.sleep(0.05)
+def _answers(address: str) -> bool:
+    """Say whether something takes connections at an address; True of an address that names no port."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return True
+    try:
+        socket.create_connection((host, int(port)), timeout=ANSWER_LIMIT_S).close()
+    except OSError:
+        return False
+    return True
 
 
-def _make_token(settings: Settings) -> None:
-    path = _token_path(settings)
-    if not path.exists():
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_hex(32))
+def _send(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
+
+
+def _wait_until(holds: Callable[[], bool], limit_s: float) -> bool:
+    deadline = time.monotonic() + limit_s
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def _find_free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def _folder(settings: Settings) -> Path:
-    return settings.home_path / "ray"
-
-
-def _state_path(settings: Settings) -> Path:
-    return _folder(settings) / "ray.json"
-
-
-def _token_path(settings: Settings) -> Path:
-    return _folder(settings) / "token"

@@ -331,10 +331,29 @@ def test_a_value_says_how_python_loads_it(cli: Cli, run_tips: Run, tmp_path: Pat
     assert len(eval(call, {"Client": Client})) == 2
 
 
-def test_status_tells_of_a_server_that_does_not_run(cli: Cli) -> None:
-    found = cli("status", "--json").document
-    assert [(s["name"], s["state"], s["pid"]) for s in found] == [("prefect", "stopped", None)]
+def test_status_tells_of_services_that_do_not_run(cli: Cli) -> None:
+    answer = cli("status", "--json")
+    assert [(s["name"], s["state"], s["pid"]) for s in answer.document] == [
+        ("prefect", "stopped", None),
+        ("ray", "stopped", None),
+        ("schedules", "stopped", None),
+    ]
+    assert answer.err == "Not running: prefect, ray, schedules. Start them: flowlearner up\n"
     assert cli("down").status == 0
+
+
+def test_status_tells_of_configured_services_that_do_not_answer(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLOWLEARNER_RAY_ADDRESS", "127.0.0.1:9")
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    answer = cli("status", "--json")
+    assert [s["state"] for s in answer.document] == ["unhealthy", "unhealthy", "stopped"]
+    for text in (
+        "prefect: nothing answers at http://127.0.0.1:9. Start it, or correct or remove PREFECT_API_URL",
+        "ray: nothing answers at 127.0.0.1:9. Start it, or correct or remove FLOWLEARNER_RAY_ADDRESS",
+    ):
+        assert text in answer.err
 
 
 @pytest.mark.parametrize("command", COMMANDS)
