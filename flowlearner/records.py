@@ -429,12 +429,14 @@ class TrialBatch:
 
     Attributes:
         begun: runs that began, each with the version of the workflow that it runs.
+        parts: hashes of what their parameters consist of, each with its run.
         nodes: how nodes ended, by run and name.
         entries: what may be taken from the cache now, by key.
         lines: log lines, each with its run.
     """
 
     begun: list[tuple[RunRecord, WorkflowVersion]] = field(default_factory=list)
+    parts: list[tuple[str, str]] = field(default_factory=list)
     nodes: dict[tuple[str, str], NodeRun] = field(default_factory=dict)
     artifacts: list[Artifact] = field(default_factory=list)
     entries: dict[str, CacheEntry] = field(default_factory=dict)

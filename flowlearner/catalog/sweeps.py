@@ -130,6 +130,7 @@ class Sweeps(Maintenance):
             if artifacts:
                 self._write_artifacts(connection, artifacts, now)
             workflow = self._sweep_workflow(connection, sweep_id)
+            insert(connection, USES, [use_row(run_id, "", "part", h, h) for run_id, h in batch.parts])
             self._write_nodes(connection, workflow, [(run_id, n) for (run_id, _), n in batch.nodes.items()])
             insert(connection, ENTRIES, [entry_row(e, now) for e in batch.entries.values()])
             insert(connection, LOGS, [log_row(run_id, line) for run_id, line in batch.lines])

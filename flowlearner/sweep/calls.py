@@ -25,6 +25,7 @@ class Trial:
     """One point of a sweep on its way.
 
     Attributes:
+        parts: hashes of what its parameters consist of.
         calls: the call of each node that has not ended yet.
         done: how each other node ended.
         points: what each of its nodes has reported so far, where trials may stop for it.
@@ -35,6 +36,7 @@ class Trial:
     context: RunContext
     binder: Binder
     started_at: datetime
+    parts: tuple[str, ...] = ()
     calls: dict[str, Call] = field(default_factory=dict)
     done: dict[str, NodeRun] = field(default_factory=dict)
     points: dict[str, list[MetricPoint]] = field(default_factory=dict)

@@ -213,6 +213,7 @@ class Driver:
             record, version, trial = self._maker.make(number, point)
             if record.id not in self._known:
                 self._batch.begun.append((record, version))
+                self._batch.parts += [(record.id, part) for part in trial.parts]
             self._flying[number] = trial
             self.tally.counts[Status.RUNNING] += 1
             self._add(trial)

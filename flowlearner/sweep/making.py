@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,6 +23,15 @@ from flowlearner.types import Choice
 
 # How many graphs of one dimension are compiled before a sweep begins.
 MAX_COMPILED = 100
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A parameter's value, as it is recorded, and the hashes of what it consists of."""
+
+    value: BoundValue
+    recorded: Any
+    parts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,16 +72,18 @@ class TrialMaker:
         self._run_ids = run_ids
         self._resolver = InputResolver(catalog, store, first.settings.file_limit_bytes)
         self._values, self.artifacts, recorded = bind_values(first, self._resolver, store)
+        self._parts = _list_parts(self.artifacts, recorded)
         self.recorded = recorded
         self._template = replace(template, params=recorded)
         self._compiled: dict[Any, Compiled] = {}
-        self._choices: dict[tuple[str, int], tuple[BoundValue, Any]] = {}
+        self._choices: dict[tuple[str, int], Bound] = {}
 
     def make(self, number: int, point: Point) -> tuple[RunRecord, WorkflowVersion, Trial]:
         """Make a trial at a point."""
         static = dict(self._first.bound.static)
         values = dict(self._values)
         params = dict(self._template.params)
+        parts = self._parts
         for dimension in self._space.dimensions:
             name = dimension.name
             value = point[name] if name in point else self._find_default(name)
@@ -80,7 +91,9 @@ class TrialMaker:
                 static[name] = value
                 params[name] = as_json(value)
             else:
-                values[name], params[name] = self._bind(dimension, value)
+                bound = self._bind(dimension, value)
+                values[name], params[name] = bound.value, bound.recorded
+                parts += bound.parts
         compiled = self.compile(static)
         run_id = self._run_ids.get(number) or new_run_id()
         now = utc_now()
@@ -92,7 +105,7 @@ class TrialMaker:
             run_id, compiled.graph, first.options, self._catalog, self._store, first.listener, first.secrets
         )
         binder = Binder(values, first.options.seed, self._resolver)
-        return record, compiled.version, Trial(number, point, context, binder, now)
+        return record, compiled.version, Trial(number, point, context, binder, now, parts)
 
     def _find_default(self, name: str) -> Any:
         """Return what a parameter has where its condition does not hold."""
@@ -112,28 +125,35 @@ class TrialMaker:
             self._compiled[key] = Compiled(graph, version)
         return self._compiled[key]
 
-    def _bind(self, dimension: Dimension, value: Any) -> tuple[BoundValue, Any]:
+    def _bind(self, dimension: Dimension, value: Any) -> Bound:
         if not isinstance(dimension.domain, Choice):
             param = self._first.definition.interface.by_name[dimension.name]
-            return bind_literal(value, param), as_json(value)
+            return Bound(bind_literal(value, param), as_json(value))
         # By identity: 1, 1.0 and True are equal, and values of a list live as long as the sweep.
         key = (dimension.name, id(value))
         if key not in self._choices:
             self._choices[key] = self._bind_choice(dimension, value)
         return self._choices[key]
 
-    def _bind_choice(self, dimension: Dimension, value: Any) -> tuple[BoundValue, Any]:
+    def _bind_choice(self, dimension: Dimension, value: Any) -> Bound:
         bound = replace(self._first.bound, values={dimension.name: value})
         values, artifacts, recorded = bind_values(
             replace(self._first, bound=bound), self._resolver, self._store
         )
         self.artifacts += artifacts
-        return values[dimension.name], recorded[dimension.name]
+        name = dimension.name
+        return Bound(values[name], recorded[name], _list_parts(artifacts, {name: recorded[name]}))
 
     def take_artifacts(self) -> list[Artifact]:
         """Return what was stored for parameters since the last time; the catalog does not know it yet."""
         taken, self.artifacts = self.artifacts, []
         return taken
+
+
+def _list_parts(artifacts: Sequence[Artifact], recorded: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the hashes of what was stored for parameters and is none of their values as a whole."""
+    whole = {v.get("hash") for v in recorded.values() if isinstance(v, Mapping)}
+    return tuple(dict.fromkeys(a.hash for a in artifacts if a.hash not in whole))
 
 
 def _name_static(value: Any) -> Any:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import pandas as pd
 import pytest
 
 import flowlearner
-from flowlearner import Choice, Client, Metric, Operator, Range, SweepFailed, operator, workflow
+from flowlearner import Choice, Client, File, Metric, Operator, Range, SweepFailed, operator, workflow
 from flowlearner.records import Status
 from tests.engine.calls import called, counted
 
@@ -291,3 +292,29 @@ def test_a_shared_node_goes_on_while_a_trial_waits_for_it() -> None:
     assert calls == ["shared", "shared ends"]
     assert sweep.counts["PRUNED"] >= 1
     assert sweep.best.params["x"] == 9
+
+
+def test_files_of_a_list_are_kept_as_long_as_a_trial_that_used_them(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("a", "b")]
+    for path in paths:
+        path.write_text(path.name * 1000)
+
+    @operator
+    def measure(files: list[File], x: int) -> Metric:
+        return float(x * sum(Path(f).stat().st_size for f in files))
+
+    @workflow(executor="local")
+    def flow(files: list[File], x: Annotated[int, Range(1, 2)] = 1) -> Metric:
+        return measure(files, x)
+
+    def count_unneeded(client: Client) -> int:
+        return sum(a.size_bytes == 1000 for a in client.catalog.list_unneeded_artifacts())
+
+    first, second = (t.run_id for t in flow.sweep(files=paths, search="grid").trial_records)
+    with Client() as client:
+        client.delete_runs([first])
+        client.catalog.purge_runs()
+        assert count_unneeded(client) == 0
+        client.delete_runs([second])
+        client.catalog.purge_runs()
+        assert count_unneeded(client) == 2
