@@ -26,6 +26,8 @@ from flowlearner.types import Choice, LogRange
 SEARCHES = ("random", "grid", "qmc", "tpe", "cmaes", "gp", "nsga2")
 STOPS = ("asha", "median")
 ADAPTIVE = ("tpe", "cmaes", "gp", "nsga2")
+# Earlier, trials that learn slowly but well look as bad as others.
+FIRST_RUNG = 4
 # A finite space up to this size is drawn from without repetition.
 MAX_SHUFFLED = 1_000_000
 SOBOL_BITS = 30
@@ -383,9 +385,9 @@ def make_pruner(stop: str) -> Any:
     """Return Optuna's pruner of a name.
 
     "asha" is asynchronous successive halving (Li et al., 2020): of each three trials that reach a rung, one
-    goes on to the next, three times as far.
+    goes on to the next, three times as far: after 4, 12, 36 ... steps.
     """
     optuna = load_optuna()
     if stop == "asha":
-        return optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3)
+        return optuna.pruners.SuccessiveHalvingPruner(min_resource=FIRST_RUNG, reduction_factor=3)
     return optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=1)
