@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib
 import io
 import os
 import time
@@ -16,7 +17,6 @@ import blake3
 from flowlearner.artifacts.base import Encoded, Source
 from flowlearner.artifacts.files import encode_file
 from flowlearner.artifacts.places import LocalPlace, Place, RemotePlace, State, shard_of, write_all
-from flowlearner.config import get_settings
 from flowlearner.errors import ArtifactError, FlowLearnerError, InputError, StorageError
 from flowlearner.records import Artifact
 
@@ -253,8 +253,10 @@ def _find_place(url: str) -> Place:
         return LocalPlace(url)
     if scheme in ("file", "local"):
         return LocalPlace(rest)
+    # Workers, which have local stores for the most part, start sooner without it.
+    settings = importlib.import_module("flowlearner.config").get_settings()
     try:
-        return RemotePlace(url, get_settings().home_path / "cache")
+        return RemotePlace(url, settings.home_path / "cache")
     except (ImportError, ValueError) as error:
         raise StorageError(f"the artifact store '{url}' cannot be opened: {error}") from error
 

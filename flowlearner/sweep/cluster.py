@@ -10,6 +10,7 @@ import socket
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
@@ -27,6 +28,7 @@ from flowlearner.engine.base import Budget
 from flowlearner.engine.node import NodeFailure
 from flowlearner.engine.task import NodeTask
 from flowlearner.errors import ServerError
+from flowlearner.operation import Resources
 from flowlearner.records import ErrorInfo, MetricPoint
 from flowlearner.sweep.worker import Code, Reply, WorkerRequest, install_code, is_installed, make_call
 
@@ -35,9 +37,14 @@ CONNECT_S = 10.0
 WORKER_RETRIES = 3
 # Calls wait at the cluster, so that a worker that ends one has the next.
 AHEAD = 2
+# The first of them load their code before there is a call.
+MAX_WARMED = 16
 # Points that are reported faster than this go together.
 REPORT_S = 0.01
 TAKE_S = 1.0
+# Ray takes longer to pass a reference on than as few bytes as this.
+SMALL_BYTES = 8192
+DEFAULT = Resources()
 
 
 class Mailbox:
@@ -76,25 +83,27 @@ class _Reporter:
             self._held, self._sent_at = [], monotonic()
 
 
-def run_in_worker(
-    code_id: str,
-    references: dict[str, Any],
-    operator_key: str,
-    operator_body: bytes,
-    body: bytes,
-    call_id: int,
-) -> Reply:
-    """What Ray runs: one call.
+def make_caller(code_id: str, code: Any, mailbox: Any) -> Callable[..., Reply | None]:
+    """Return what Ray runs: it makes one call, or, without one, loads the user's code only.
+
+    Ray sends it to each worker once, and with it what all calls have in common.
 
     Args:
-        references: "code", and "mailbox" where reports are wanted while the call runs; inside of a dict Ray
-            leaves them as they are.
+        code: reference to the Code.
+        mailbox: takes what calls report while they run; None: nobody wants it.
     """
-    if not is_installed(code_id):
-        install_code(ray.get(references["code"]))
-    mailbox = references.get("mailbox")
-    send = None if mailbox is None else _Reporter(mailbox, call_id).send
-    return make_call(operator_key, operator_body, body, send)
+
+    def run_in_worker(
+        operator_key: str = "", operator_body: bytes = b"", body: bytes = b"", call_id: int = 0
+    ) -> Reply | None:
+        if not is_installed(code_id):
+            install_code(ray.get(code))
+        if not body:
+            return None
+        send = None if mailbox is None else _Reporter(mailbox, call_id).send
+        return make_call(operator_key, operator_body, body, send)
+
+    return run_in_worker
 
 
 class Cluster:
@@ -106,6 +115,9 @@ class Cluster:
         snapshot_limit_bytes: bound on the user's source that is sent to workers.
         takes_points: whether what calls report is wanted while they run.
 
+    Attributes:
+        is_warm: is set once a worker has loaded the code.
+
     Raises:
         ServerError: the address does not answer.
     """
@@ -113,6 +125,7 @@ class Cluster:
     def __init__(
         self, address: str, module: str, snapshot_limit_bytes: int, *, takes_points: bool = False
     ) -> None:
+        self.is_warm = threading.Event()
         self._address = address
         self._module = module
         self._limit = snapshot_limit_bytes
@@ -120,7 +133,8 @@ class Cluster:
         self._resources: dict[str, float] = {}
         self._code_id = ""
         self._takes_points = takes_points
-        self._references: dict[str, Any] = {}
+        self._mailbox: Any = None
+        self._call: Any = None
         self._watched: dict[int, NodeTask] = {}
         self._operators: dict[str, Any] = {}
         self._remotes: dict[tuple[float, float, int], Any] = {}
@@ -134,21 +148,35 @@ class Cluster:
         snapshot = take_snapshot(self._module, self._limit)
         self._code_id = snapshot.encode().hash
         self._resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        self._references["code"] = ray.put(Code(self._code_id, snapshot.modules, tuple(sys.path)))
+        code = ray.put(Code(self._code_id, self._module, snapshot.modules, tuple(sys.path)))
         if self._takes_points:
-            self._references["mailbox"] = ray.remote(Mailbox).options(num_cpus=0).remote()
+            self._mailbox = ray.remote(Mailbox).options(num_cpus=0).remote()
             self._taker = threading.Thread(target=self._collect_points, daemon=True)
             self._taker.start()
+        self._call = ray.remote(make_caller(self._code_id, code, self._mailbox))
+        self._warm_up()
         return self
 
     def __exit__(self, *ignored: object) -> None:
         self._closed.set()
         if self._taker is not None:
             # It waits for the mailbox, and ends with it.
-            ray.kill(self._references["mailbox"])
+            ray.kill(self._mailbox)
             self._taker.join()
         if self._started:
             ray.shutdown()
+
+    def _warm_up(self) -> None:
+        """Let workers load what they need while the driver is still busy with its own beginning."""
+        remote = self._remote(DEFAULT)
+        for _ in range(min(int(self._resources.get("CPU", 0)), MAX_WARMED)):
+            loading = remote.remote()
+            loading.future().add_done_callback(self._note_warm)
+
+    def _note_warm(self, done: Any) -> None:
+        # A call will say what is wrong; errors that nobody reads would be printed.
+        done.exception()
+        self.is_warm.set()
 
     @property
     def budget(self) -> Budget:
@@ -167,7 +195,8 @@ class Cluster:
         key = task.fingerprint + operator.name
         try:
             if key not in self._operators:
-                self._operators[key] = ray.put(cloudpickle.dumps(operator))
+                sent = cloudpickle.dumps(operator)
+                self._operators[key] = sent if len(sent) <= SMALL_BYTES else ray.put(sent)
             request = WorkerRequest(
                 task.inputs,
                 task.fingerprint,
@@ -186,17 +215,14 @@ class Cluster:
         call_id = id(task)
         if self._takes_points:
             self._watched[call_id] = task
-        reference = self._remote(task).remote(
-            self._code_id, self._references, key, self._operators[key], body, call_id
-        )
+        reference = self._remote(operator.resources).remote(key, self._operators[key], body, call_id)
         task.stop = lambda: _cancel(reference)
         reference.future().add_done_callback(lambda done: self._take(task, attempt, deaths, done))
 
-    def _remote(self, task: NodeTask) -> Any:
-        need = task.node.operator.resources
+    def _remote(self, need: Resources) -> Any:
         key = (need.cpus, need.gpus, need.memory_bytes)
         if key not in self._remotes:
-            self._remotes[key] = ray.remote(run_in_worker).options(
+            self._remotes[key] = self._call.options(
                 num_cpus=need.cpus,
                 num_gpus=need.gpus,
                 memory=need.memory_bytes or None,
@@ -239,7 +265,7 @@ class Cluster:
             task.failed(reply.failure)
 
     def _collect_points(self) -> None:
-        mailbox = self._references["mailbox"]
+        mailbox = self._mailbox
         while not self._closed.is_set():
             try:
                 taken = ray.get(mailbox.take.remote())

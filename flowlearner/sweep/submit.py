@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +25,14 @@ from flowlearner.engine.base import Budget, RunListener, RunOptions, check_resou
 from flowlearner.engine.local import LocalLauncher
 from flowlearner.engine.logs import captured, hide_secrets
 from flowlearner.engine.node import describe_error
-from flowlearner.engine.submit import (
-    Submission,
-    get_user,
-    new_run_id,
-    opened,
-)
+from flowlearner.engine.server import ensure_server
+from flowlearner.engine.submit import Submission, get_user, new_run_id, opened
 from flowlearner.errors import FlowLearnerError, UsageError, shorten, suggest
 from flowlearner.inputs import InputResolver
 from flowlearner.lease import get_process_owner, is_dead
 from flowlearner.params import bind_params
 from flowlearner.records import CodeInfo, ErrorInfo, RunRecord, Status, SweepRecord
+from flowlearner.sweep.beside import FlowBeside, FlowLink, find_current_flow
 from flowlearner.sweep.driver import Driver, Limits, SweepListener, Tally
 from flowlearner.sweep.making import TrialMaker, check_graphs
 from flowlearner.sweep.search import SEARCHES, Objective, Searcher, make_searcher
@@ -245,19 +243,6 @@ class History:
     ended: frozenset[int] = frozenset()
 
 
-@dataclass(frozen=True)
-class FlowLink:
-    """The Prefect flow run of a sweep.
-
-    Attributes:
-        name: of the flow run where it is an id for the sweep, too; else None.
-    """
-
-    flow_run_id: str
-    api_url: str
-    name: str | None = None
-
-
 def execute_sweep(
     submission: SweepSubmission, *, sweep_id: str | None = None, history: History | None = None
 ) -> str:
@@ -280,9 +265,10 @@ def execute_sweep(
     if warm is not None:
         address = warm.address
         allow_connecting(settings)
+    link = find_current_flow()
     with ThreadPoolExecutor(1) as helper:
-        # Prefect and Ray take seconds to load and to answer: one does while the other does.
-        getting_flow = helper.submit(_prepare_flow, submission)
+        # Prefect's server, where there is none yet, takes seconds to start, and so does Ray.
+        getting_url = helper.submit(lambda: "" if link else ensure_server(settings, submission.listener.say))
         # Loaded only now: Ray takes its settings from the environment.
         cluster = importlib.import_module("flowlearner.sweep.cluster").Cluster(
             address,
@@ -291,21 +277,16 @@ def execute_sweep(
             takes_points=submission.searcher.stops_early,
         )
         with cluster as launcher:
-
-            def run(link: FlowLink) -> tuple[str, Status]:
-                return run_sweep(
-                    submission, launcher, launcher.budget, sweep_id=sweep_id, history=history, link=link
-                )
-
-            run_in_flow, url = getting_flow.result()
-            found: str = run_in_flow(submission, url, run, sweep_id)
-            return found
-
-
-def _prepare_flow(submission: SweepSubmission) -> tuple[Any, str]:
-    """Load Prefect and find or start its server; return what runs a sweep as a flow, and the URL."""
-    flow = importlib.import_module("flowlearner.sweep.flow")
-    return flow.run_in_flow, flow.find_server(submission)
+            url = getting_url.result()
+            return run_sweep(
+                submission,
+                launcher,
+                launcher.budget,
+                sweep_id=sweep_id,
+                history=history,
+                link=link,
+                beside=None if link else FlowBeside(submission, url, launcher.is_warm),
+            )[0]
 
 
 def run_sweep(
@@ -316,6 +297,7 @@ def run_sweep(
     sweep_id: str | None = None,
     history: History | None = None,
     link: FlowLink | None = None,
+    beside: FlowBeside | None = None,
 ) -> tuple[str, Status]:
     """Record a sweep, drive it with a launcher, and record how it ended; return its id and status.
 
@@ -323,6 +305,7 @@ def run_sweep(
         budget: what calls in flight may take together.
         history: where the sweep goes on, under the id that is given.
         link: the flow run that it is.
+        beside: keeps a flow run while it goes on.
     """
     resumes = history is not None
     history = history or History(Tally())
@@ -336,8 +319,9 @@ def run_sweep(
         else:
             catalog.store_crashes(is_dead)
             catalog.begin_sweep(sweep, read_environment())
+        note_flow = partial(_note_flow, catalog, sweep_id)
         if link is not None:
-            catalog.update_sweep(sweep_id, prefect_flow_run_id=link.flow_run_id, prefect_api_url=link.api_url)
+            note_flow(link)
         driver = Driver(
             sweep_id,
             catalog,
@@ -355,6 +339,8 @@ def run_sweep(
         )
         interruption.driver = driver
         submission.listener.sweep_started(sweep_id, submission.total)
+        if beside is not None:
+            beside.begin(sweep_id, note_flow)
         status, error = Status.FAILED, None
         try:
             driver.run()
@@ -367,11 +353,17 @@ def run_sweep(
             with contextlib.suppress(FlowLearnerError):
                 catalog.finish_sweep(sweep_id, status, utc_now(), error)
             submission.listener.sweep_finished(sweep_id, status)
+            if beside is not None:
+                beside.end(status, error.type if error else "stopped")
         if interruption.count:
             raise KeyboardInterrupt
         if driver.platform_error is not None:
             raise driver.platform_error
     return sweep_id, status
+
+
+def _note_flow(catalog: Catalog, sweep_id: str, link: FlowLink) -> None:
+    catalog.update_sweep(sweep_id, prefect_flow_run_id=link.flow_run_id, prefect_api_url=link.api_url)
 
 
 def _begin(

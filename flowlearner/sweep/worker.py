@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
 import pickle
 import tempfile
@@ -31,11 +33,13 @@ class Code:
 
     Attributes:
         id: hash of the snapshot.
+        module: the workflow's.
         modules: source of each module, and whether it is a package.
         path: where the driver finds modules; what the snapshot lacks is looked for there, where it exists.
     """
 
     id: str
+    module: str
     modules: Modules
     path: tuple[str, ...]
 
@@ -73,11 +77,14 @@ def is_installed(code_id: str) -> bool:
 
 
 def install_code(code: Code) -> None:
-    """Let imports find the user's modules as the driver had them."""
+    """Let imports find the user's modules as the driver had them, and import the workflow's."""
     folder = unpack(code.id, code.modules, Path(tempfile.gettempdir(), f"{FOLDER}-{os.getuid()}"))
     put_on_path(folder, code.path)
     _operators.clear()
     _current[:] = [code.id]
+    # What is wrong with it is said by the call that cannot do without.
+    with contextlib.suppress(Exception, SystemExit):
+        importlib.import_module(code.module)
 
 
 @lru_cache(maxsize=4)

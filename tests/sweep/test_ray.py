@@ -19,7 +19,7 @@ import ray
 import flowlearner
 from flowlearner import Client, Metric, Range, ResourceError, Sweep, SweepFailed, operator, workflow
 from flowlearner.errors import ServerError
-from flowlearner.records import Status
+from flowlearner.records import Status, find_curve
 from flowlearner.sweep.cluster import connect
 from tests.engine.api import Api
 
@@ -185,7 +185,7 @@ def test_trials_that_do_badly_are_stopped_while_they_run() -> None:
     pruned = [t for t in sweep.trial_records if t.status is Status.PRUNED]
     assert pruned
     with Client() as client:
-        curve = client.list_metric_points(pruned[0].run_id, "result")
+        curve = find_curve(client.list_metric_points(pruned[0].run_id), "result")
     assert 1 <= len(curve) < 27
 
 
