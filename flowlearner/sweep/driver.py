@@ -37,6 +37,9 @@ from flowlearner.sweep.search import Objective, Searcher
 from flowlearner.sweep.space import Point
 
 WRITE_S = 0.25
+# Results that took longer than this together are recorded before anything that they wait for runs: it may
+# hold the interpreter, or end the process.
+WORTH_S = 0.1
 # How long a call that reports waits for what the driver makes of it.
 DECISION_S = 1.0
 
@@ -158,8 +161,8 @@ class Driver:
         self._events: queue.SimpleQueue[tuple[str, NodeTask | None, Any]] = queue.SimpleQueue()
         self._lines: queue.SimpleQueue[tuple[str, LogLine]] = queue.SimpleQueue()
         self._batch = TrialBatch()
+        self._unsaved_s = 0.0
         self._written_at = monotonic()
-        self._polled_at = monotonic()
         self._no_more = False
         self._stop = threading.Event()
         self._latest: dict[str, NodeRun] | None = None
@@ -183,7 +186,7 @@ class Driver:
                 self._collect()
             elif self._no_more:
                 break
-            if monotonic() - self._written_at >= WRITE_S:
+            if self._unsaved_s >= WORTH_S or monotonic() - self._written_at >= WRITE_S:
                 self.write()
         self.write()
 
@@ -394,6 +397,8 @@ class Driver:
             )
         if self._latest is not None:
             self._latest[task.node.name] = record
+        if record.started_at is not None:
+            self._unsaved_s += (utc_now() - record.started_at).total_seconds()
         self._end(call, record)
 
     def _fail(self, call: Call, error: ErrorInfo, metrics: tuple[MetricPoint, ...] = ()) -> None:
@@ -508,6 +513,7 @@ class Driver:
     def write(self) -> None:
         """Record what has happened since the last time, in one transaction."""
         batch, self._batch = self._batch, TrialBatch()
+        self._unsaved_s = 0.0
         self._written_at = monotonic()
         while not self._lines.empty():
             batch.lines.append(self._lines.get_nowait())

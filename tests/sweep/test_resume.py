@@ -210,3 +210,42 @@ def test_the_best_trial_alone_gives_the_same_value(project: Path) -> None:
         [sys.executable, "-c", code], cwd=project, capture_output=True, text=True, timeout=60
     )
     assert float(done.stdout) == best.metrics["result"], done.stderr
+
+
+HOG = """
+    import time
+    from pathlib import Path
+    from typing import Annotated
+    from flowlearner import Metric, Range, operator, workflow
+
+    @operator
+    def score(x: int) -> Metric:
+        if x > 1:
+            Path("holding").touch()
+            sum(range(10**12))
+        time.sleep(0.3)
+        return float(x)
+
+    @workflow(executor="local")
+    def search(x: Annotated[int, Range(1, 9)] = 1) -> Metric:
+        return score(x)
+"""
+
+
+def test_a_result_is_recorded_before_an_operator_that_holds_the_interpreter_runs(tmp_path: Path) -> None:
+    (tmp_path / "hog_flow.py").write_text(textwrap.dedent(HOG))
+    code = "import hog_flow; hog_flow.search.sweep({'x': [1, 2]}, search='grid', parallel=1)"
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path)
+    try:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "holding").exists():
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    finally:
+        process.kill()
+        process.communicate()
+    with Client() as client:
+        (sweep,) = client.list_sweeps()
+    first = sweep.trial_records[0]
+    assert (first.status, first.values) == (Status.COMPLETED, (1.0,))
