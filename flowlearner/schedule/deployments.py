@@ -52,6 +52,7 @@ from flowlearner.config import Settings
 from flowlearner.engine.server import ensure_server, get_server
 from flowlearner.engine.submit import is_run_id
 from flowlearner.errors import NotFoundError, ServerError, UsageError, shorten, suggest
+from flowlearner.schedule.environment import forget_environment, keep_environment
 from flowlearner.schedule.flows import ENTRYPOINT, run_scheduled
 from flowlearner.schedule.job import Job
 from flowlearner.schedule.runner import choose_pool
@@ -72,7 +73,7 @@ class Schedule:
         next_at: when it fires next; None while it is paused.
         last_at: when it last began to run something.
         last_status: what became of that, as Prefect names it, in capitals.
-        last_run_id: of the run; None for a sweep, and where the flow run has another name.
+        last_run_id: of that run or sweep; None where the flow run has another name.
         skipped_at: when it last fired in vain, after `last_at`: the run before was still going.
     """
 
@@ -120,6 +121,7 @@ def add_schedule(
         if known is not None:
             _refuse_while_going(client, known, "is replaced once nothing runs")
         make_pool(client, pool)
+        keep_environment(settings, job.schedule)
         schema = parameter_schema(run_scheduled.fn)
         made = client.create_deployment(
             flow_id=client.create_flow_from_name(workflow),
@@ -231,9 +233,8 @@ def _refuse_while_going(client: Any, deployment: Any, why: str) -> None:
 
 
 def _how_to_stop(deployment: Any, name: str) -> str:
-    if deployment.parameters.get("spec"):
-        return "flowlearner sweeps stop SWEEP, one of flowlearner sweeps list"
-    return f"flowlearner runs cancel {name[:8] if is_run_id(name) else 'RUN'}"
+    command, word = ("sweeps stop", "SWEEP") if deployment.parameters.get("spec") else ("runs cancel", "RUN")
+    return f"flowlearner {command} {name[:8] if is_run_id(name) else word}"
 
 
 def remove_schedule(settings: Settings, name: str, say: Callable[[str], None] = lambda _: None) -> None:
@@ -250,6 +251,7 @@ def remove_schedule(settings: Settings, name: str, say: Callable[[str], None] = 
         client.pause_deployment(found.id)
         _refuse_while_going(client, found, "is paused now and is removed once nothing runs")
         client.delete_deployment(found.id)
+        forget_environment(settings, name)
 
 
 @contextlib.contextmanager
@@ -337,7 +339,7 @@ def _describe(client: Any, deployment: Any, workflow: str) -> Schedule:
         next_at=None if deployment.paused else find_next(timing, datetime.now(UTC)),
         last_at=None if last is None else last.start_time or _due_at(last),
         last_status=None if last is None or last.state_type is None else last.state_type.value,
-        last_run_id=last.name if last is not None and job.spec is None and is_run_id(last.name) else None,
+        last_run_id=last.name if last is not None and is_run_id(last.name) else None,
         skipped_at=None if skipped is None else _due_at(skipped),
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from typing import Any
 
 import prefect
@@ -19,11 +20,12 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flowlearner.client import Client
 from flowlearner.config import Settings, get_settings
 from flowlearner.engine.prefect_executor import run_body
-from flowlearner.engine.submit import new_run_id
+from flowlearner.engine.submit import is_run_id, new_run_id
 from flowlearner.errors import UsageError
 from flowlearner.records import Status
+from flowlearner.schedule.environment import restore_environment
 from flowlearner.schedule.job import Job, load_run, prepare_sweep_job
-from flowlearner.schedule.runner import marked_running
+from flowlearner.schedule.runner import RunnerFiles, marked_running
 from flowlearner.sweep.driver import SweepListener
 from flowlearner.sweep.submit import execute_sweep
 
@@ -51,7 +53,7 @@ def run_scheduled(
     seed: int | None = None,
     cache: bool | None = None,
 ) -> Any:
-    """Run what a schedule asks for, as its files are now.
+    """Run what a schedule asks for, as its files are now, with the settings that it was added with.
 
     Args:
         schedule: its name.
@@ -69,7 +71,9 @@ def run_scheduled(
     assert context is not None, "a deployment's flow is run by Prefect"
     assert context.flow_run is not None, "the server knows it"
     job = Job(schedule, target, spec, folder, params or {}, experiment, tags or {}, notes, seed, cache)
+    restore_environment(get_settings(), schedule)
     settings = get_settings()
+    _print_to_log(settings)
     # Its line for every request would fill the runner's log.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     with marked_running(settings, str(context.flow_run.id)):
@@ -81,9 +85,21 @@ def run_scheduled(
                 "Add it again from another one: flowlearner schedules add --replace"
             ) from error
         if job.spec is not None:
-            return _run_sweep(job, settings, str(context.flow_run.id))
+            return _run_sweep(job, settings, context.flow_run)
         definition, options, values = load_run(job)
         return run_body(definition, options, None, values)
+
+
+def _print_to_log(settings: Settings) -> None:
+    """Write what is printed to the runner's log without the runner.
+
+    Through its pipe nothing could be printed any more once it was killed, and whatever prints would fail.
+    """
+    log = os.open(RunnerFiles(settings).log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    sys.stdout.flush()
+    for descriptor in (1, 2):
+        os.dup2(log, descriptor)
+    os.close(log)
 
 
 class _Linker(SweepListener):
@@ -104,10 +120,12 @@ class _Linker(SweepListener):
             )
 
 
-def _run_sweep(job: Job, settings: Settings, flow_run_id: str) -> Any:
-    submission = prepare_sweep_job(job, settings, _Linker(settings, flow_run_id))
+def _run_sweep(job: Job, settings: Settings, flow_run: Any) -> Any:
+    submission = prepare_sweep_job(job, settings, _Linker(settings, str(flow_run.id)))
+    # One that is retried by hand is another sweep.
+    name = flow_run.name if is_run_id(flow_run.name) and flow_run.run_count <= 1 else None
     try:
-        sweep_id = execute_sweep(submission)
+        sweep_id = execute_sweep(submission, sweep_id=name)
     except KeyboardInterrupt:
         return Cancelled(message="the sweep was cancelled")
     with Client(settings) as client:

@@ -53,6 +53,29 @@ def broken() -> int:
     return wait("text")
 """
 
+# Its folder is found by PYTHONPATH alone.
+LIBRARY = """
+import time
+from pathlib import Path
+
+from flowlearner import operator, workflow
+
+
+@operator(cache=False)
+def talk(until: str) -> int:
+    count = 0
+    while not Path(until).exists():
+        print("still here", flush=True)
+        count += 1
+        time.sleep(0.1)
+    return count
+
+
+@workflow
+def talking(until: str) -> int:
+    return talk(until)
+"""
+
 SPEC = """
 workflow: sched_flows.py:mean
 params: {rows: rows.csv}
@@ -68,5 +91,7 @@ tags: {from: spec}
 
 def write_project(folder: Path) -> None:
     (folder / "sched_flows.py").write_text(FLOWS)
+    (folder / "library").mkdir()
+    (folder / "library" / "sched_library.py").write_text(LIBRARY)
     (folder / "rows.csv").write_text("tip,bill\n1.5,10\n0.5,8\n3.5,20\n")
     (folder / "sweep.yaml").write_text(SPEC)
