@@ -107,9 +107,11 @@ def evaluate_classification(predictions: pd.DataFrame, label: str) -> Classifica
         brier = float(np.mean(np.sum((chances - np.eye(len(classes))[codes]) ** 2, axis=1)))
         f1 = float(metrics.f1_score(truth, guesses, average="macro", zero_division=0.0))
         calibration = compute_calibration(chances.max(axis=1), hits, BINS)
+    # Chances of a model that computes in single precision add up to a little more or less than 1.
+    whole = chances / chances.sum(axis=1, keepdims=True)
     return Classification(
         auc=auc,
-        logloss=float(metrics.log_loss(codes, chances, labels=list(range(len(classes))))),
+        logloss=float(metrics.log_loss(codes, whole, labels=list(range(len(classes))))),
         brier=brier,
         accuracy=float(hits.mean()),
         f1=f1,
@@ -224,7 +226,13 @@ def _take_chances(predictions: pd.DataFrame, truth: pd.Series[Any], where: str) 
     typed = [known[n] if n in known else type(next(iter(happened)))(n) for n in names]
     order = sorted(range(len(typed)), key=lambda i: typed[i])
     chances = [_check_chances(predictions[list(columns.values())[i]], where) for i in order]
-    return [typed[i] for i in order], np.column_stack(chances)
+    table = np.column_stack(chances)
+    if not np.allclose(table.sum(axis=1), 1):
+        raise InputError(
+            f"{where}: columns {join_names(list(columns))} do not add up to 1 in some rows, as "
+            "probabilities do"
+        )
+    return [typed[i] for i in order], table
 
 
 def _check_chances(values: pd.Series[Any], where: str) -> Floats:

@@ -4,16 +4,31 @@ All of them take a table whose features are numbers, use the columns named in `f
 the label by default) and return a fitted estimator with the scikit-learn interface. They run on one
 thread: a sum of floats depends on how many threads share it, so the model would differ from machine
 to machine, and a sweep fills the processors with trials.
+
+Those that learn step by step take `valid`: rows on which the model is judged as it grows, which do not
+change it. What they report then (auc, logloss and accuracy, or rmse and mae) makes a curve, and lets a
+sweep over one of these names stop trials early.
 """
 
 from __future__ import annotations
 
+import warnings
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from flowlearner import Choice, InputError, LogRange, Model, Range, Seed, operator
+from operators.curves import (
+    ClassJudge,
+    Judge,
+    NumberJudge,
+    fit_forest,
+    fit_histograms,
+    list_judged,
+    make_callback,
+    predict_for_judge,
+)
 from operators.tables import (
     choose_features,
     join_names,
@@ -23,6 +38,8 @@ from operators.tables import (
 )
 
 Task = Literal["classification", "regression"]
+
+_SGD_CURE = "Scale the features before (operators.features.scale), or take a smaller 'eta'"
 
 
 @operator
@@ -39,6 +56,7 @@ def train_xgboost(
     booster: Annotated[str, Choice(["gbtree", "dart"])] = "gbtree",
     task: Task = "classification",
     features: list[str] | None = None,
+    valid: pd.DataFrame | None = None,
     seed: Seed = None,
 ) -> Model:
     """Train gradient boosted trees with XGBoost, by histograms (Chen and Guestrin, 2016).
@@ -58,13 +76,14 @@ def train_xgboost(
         booster: "gbtree", or "dart" which drops trees at random.
         task: "classification" or "regression".
         features: the columns to use; all but the label by default.
+        valid: rows on which the model is judged as it grows; they do not change it.
         seed: of the sampling; the run's seed by default.
 
     Returns:
         A fitted `xgboost.XGBClassifier` or `xgboost.XGBRegressor`.
 
     Raises:
-        InputError: a feature holds text, or the label is not what the task needs.
+        InputError: a feature holds text, or the label is not what the task needs; in `valid`, too.
 
     Example:
         >>> rows = pd.DataFrame({"age": [1.0, 2.0, 3.0, 4.0] * 5, "late": [0, 0, 1, 1] * 5})
@@ -81,6 +100,7 @@ def train_xgboost(
                 f"train_xgboost: label '{label}' has the classes {join_names(classes)}, expected 0, 1, 2 "
                 "and so on without a gap. operators.features.index_label numbers classes"
             )
+    judging = None if valid is None else _take_valid(valid, x, y, task, "train_xgboost", gaps=True)
     kind = xgboost.XGBClassifier if task == "classification" else xgboost.XGBRegressor
     model = kind(
         max_depth=max_depth,
@@ -94,8 +114,9 @@ def train_xgboost(
         tree_method="hist",
         random_state=_state(seed),
         n_jobs=1,
+        callbacks=None if judging is None else [make_callback(*judging, rounds)],
     )
-    return model.fit(x, y)
+    return model.fit(x, y).set_params(callbacks=None)
 
 
 @operator
@@ -110,6 +131,7 @@ def train_hist_gradient_boosting(
     l2: Annotated[float, Range(0, 10_000)] = 0.0,
     task: Task = "classification",
     features: list[str] | None = None,
+    valid: pd.DataFrame | None = None,
     seed: Seed = None,
 ) -> Model:
     """Train gradient boosted trees with scikit-learn, by histograms (after LightGBM; Ke et al., 2017).
@@ -127,13 +149,14 @@ def train_hist_gradient_boosting(
         l2: penalty on the squared weights of the leaves.
         task: "classification" or "regression".
         features: the columns to use; all but the label by default.
+        valid: rows on which the model is judged as it grows; they do not change it.
         seed: of the subsample that sets the histogram bins; the run's seed by default.
 
     Returns:
         A fitted `HistGradientBoostingClassifier` or `HistGradientBoostingRegressor`.
 
     Raises:
-        InputError: a feature holds text, or the label is not what the task needs.
+        InputError: a feature holds text, or the label is not what the task needs; in `valid`, too.
 
     Example:
         >>> rows = pd.DataFrame({"age": range(100), "late": [0] * 50 + [1] * 50})
@@ -144,6 +167,9 @@ def train_hist_gradient_boosting(
     from threadpoolctl import threadpool_limits
 
     x, y = _take(rows, label, features, task, "train_hist_gradient_boosting", gaps=True)
+    judging = (
+        None if valid is None else _take_valid(valid, x, y, task, "train_hist_gradient_boosting", gaps=True)
+    )
     kind = HistGradientBoostingClassifier if task == "classification" else HistGradientBoostingRegressor
     model = kind(
         max_depth=max_depth,
@@ -157,7 +183,7 @@ def train_hist_gradient_boosting(
     )
     # It has no n_jobs: OpenMP alone says how many threads it takes.
     with threadpool_limits(limits=1, user_api="openmp"):
-        return model.fit(x, y)
+        return model.fit(x, y) if judging is None else fit_histograms(model, x, y, *judging)
 
 
 @operator
@@ -169,6 +195,7 @@ def train_forest(
     min_leaf: Annotated[int, Range(1, 1_000_000)] = 1,
     task: Task = "classification",
     features: list[str] | None = None,
+    valid: pd.DataFrame | None = None,
     seed: Seed = None,
 ) -> Model:
     """Train a random forest (Breiman, 2001). Missing values are allowed.
@@ -181,13 +208,14 @@ def train_forest(
         min_leaf: fewest rows in a leaf.
         task: "classification" or "regression".
         features: the columns to use; all but the label by default.
+        valid: rows on which the model is judged as it grows; they do not change it.
         seed: of the samples; the run's seed by default.
 
     Returns:
         A fitted `RandomForestClassifier` or `RandomForestRegressor`.
 
     Raises:
-        InputError: a feature holds text, or the label is not what the task needs.
+        InputError: a feature holds text, or the label is not what the task needs; in `valid`, too.
 
     Example:
         >>> rows = pd.DataFrame({"age": range(20), "late": [0] * 10 + [1] * 10})
@@ -197,6 +225,7 @@ def train_forest(
     from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
     x, y = _take(rows, label, features, task, "train_forest", gaps=True)
+    judging = None if valid is None else _take_valid(valid, x, y, task, "train_forest", gaps=True)
     kind = RandomForestClassifier if task == "classification" else RandomForestRegressor
     model = kind(
         n_estimators=trees,
@@ -205,7 +234,7 @@ def train_forest(
         random_state=_state(seed),
         n_jobs=1,
     )
-    return model.fit(x, y)
+    return model.fit(x, y) if judging is None else fit_forest(model, x, y, *judging)
 
 
 @operator
@@ -245,6 +274,83 @@ def train_tree(
     x, y = _take(rows, label, features, task, "train_tree", gaps=True)
     kind = DecisionTreeClassifier if task == "classification" else DecisionTreeRegressor
     return kind(max_depth=max_depth, min_samples_leaf=min_leaf, random_state=_state(seed)).fit(x, y)
+
+
+@operator
+def train_sgd(
+    rows: pd.DataFrame,
+    label: str,
+    eta: Annotated[float, LogRange(1e-6, 10)] = 0.01,
+    epochs: Annotated[int, Range(1, 10_000)] = 20,
+    l2: Annotated[float, LogRange(1e-9, 1e3)] = 0.0001,
+    task: Task = "classification",
+    features: list[str] | None = None,
+    valid: pd.DataFrame | None = None,
+    seed: Seed = None,
+) -> Model:
+    """Train a linear model row by row, by stochastic gradient descent: for tables with very many rows.
+
+    Classes by the logistic loss, numbers by the squared one. Scale the features before: one rate of learning
+    serves all of them.
+
+    Args:
+        rows: rows to learn from, without gaps.
+        label: the column to predict.
+        eta: learning rate of the first row; it falls with the fourth root of the rows seen.
+        epochs: how often each row is seen, in another order each time.
+        l2: penalty on the squared weights.
+        task: "classification" or "regression".
+        features: the columns to use; all but the label by default.
+        valid: rows on which the model is judged as it grows; they do not change it.
+        seed: of the order of the rows; the run's seed by default.
+
+    Returns:
+        A fitted `sklearn.linear_model.SGDClassifier` or `SGDRegressor`.
+
+    Raises:
+        InputError: a feature holds text or has gaps, or the label is not what the task needs; in `valid`,
+            too. Or the weights have grown without end.
+
+    Example:
+        >>> rows = pd.DataFrame({"age": [-2.0, -1.0, 1.0, 2.0], "late": [0, 0, 1, 1]})
+        >>> train_sgd(rows, "late").predict(rows[["age"]]).tolist()
+        [0, 0, 1, 1]
+    """
+    from sklearn.linear_model import SGDClassifier, SGDRegressor
+
+    x, y = _take(rows, label, features, task, "train_sgd", gaps=False)
+    judging = None if valid is None else _take_valid(valid, x, y, task, "train_sgd", gaps=False)
+    settings = {"alpha": l2, "learning_rate": "invscaling", "eta0": eta, "power_t": 0.25}
+    first: dict[str, Any] = {}
+    if task == "classification":
+        model = SGDClassifier(loss="log_loss", **settings)
+        first = {"classes": require_classes(y, "train_sgd")}
+    else:
+        model = SGDRegressor(**settings)
+    judged = set(list_judged(epochs))
+    orders = np.random.default_rng(_state(seed))
+    for epoch in range(1, epochs + 1):
+        # With one state for all epochs the rows would come in the same order each time.
+        model.set_params(random_state=int(orders.integers(2**31)))
+        try:
+            model.partial_fit(x, y, **first)
+        except ValueError as error:
+            if "overflow" not in str(error):
+                raise
+            raise InputError(
+                f"train_sgd: the weights have grown without end in epoch {epoch}. {_SGD_CURE}"
+            ) from None
+        if judging is not None and epoch in judged:
+            judge, rows_judged = judging
+            judge.report(epoch, predict_for_judge(model, rows_judged))
+    if task == "regression":
+        with np.errstate(all="ignore"):
+            lost = np.mean((model.predict(x) - y) ** 2)
+        if not lost <= np.mean(y**2):
+            warnings.warn(
+                f"train_sgd: the model is further off than one that always says 0. {_SGD_CURE}", stacklevel=2
+            )
+    return model.set_params(random_state=_state(seed))
 
 
 @operator
@@ -318,6 +424,26 @@ def train_linear(
 def _take(
     rows: pd.DataFrame, label: str, features: list[str] | None, task: Task, where: str, *, gaps: bool
 ) -> tuple[pd.DataFrame, pd.Series[Any]]:
+    x, y = _take_columns(rows, label, features, task, where, gaps=gaps)
+    if task == "classification":
+        require_classes(y, where)
+    return x, y
+
+
+def _take_valid(
+    valid: pd.DataFrame, x: pd.DataFrame, y: pd.Series[Any], task: Task, where: str, *, gaps: bool
+) -> tuple[Judge, pd.DataFrame]:
+    """Return the rows that judge a model which learns from `x` and `y`, and who does it."""
+    place = f"{where}, input 'valid'"
+    rows, truth = _take_columns(valid, str(y.name), list(x.columns), task, place, gaps=gaps)
+    if task == "regression":
+        return NumberJudge(truth), rows
+    return ClassJudge(truth, require_classes(y, where), place), rows
+
+
+def _take_columns(
+    rows: pd.DataFrame, label: str, features: list[str] | None, task: Task, where: str, *, gaps: bool
+) -> tuple[pd.DataFrame, pd.Series[Any]]:
     y = require_label(rows, label, where)
     chosen = choose_features(rows, label, features, where)
     x = rows[chosen]
@@ -341,9 +467,7 @@ def _take(
     infinite = [n for n in chosen if np.isinf(x[n].to_numpy(dtype=float, na_value=np.nan)).any()]
     if infinite:
         raise InputError(f"{where}: column {join_names(infinite)} has infinite values")
-    if task == "classification":
-        require_classes(y, where)
-    elif not pd.api.types.is_numeric_dtype(y):
+    if task == "regression" and not pd.api.types.is_numeric_dtype(y):
         raise InputError(f"{where}: label '{label}' holds {y.dtype}; a regression predicts numbers")
     return x, y
 

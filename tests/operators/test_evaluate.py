@@ -88,6 +88,21 @@ def test_classes_of_numbers_are_told_by_their_columns() -> None:
     )
 
 
+def test_chances_in_single_precision_are_judged_without_a_warning() -> None:
+    rows = make_three_classes()
+    columns = ["probability_a", "probability_b", "probability_c"]
+    single = rows.assign(**{c: rows[c].astype("float32") for c in columns})
+    single["probability_a"] += np.float32(1e-6)
+    found = evaluate_classification(single, "species")
+    assert found.logloss == pytest.approx(evaluate_classification(rows, "species").logloss, rel=1e-4)
+
+
+def test_chances_that_do_not_add_up_are_refused() -> None:
+    rows = make_three_classes()
+    with pytest.raises(InputError, match=r"columns probability_a, .*_c do not add up to 1 in some rows"):
+        evaluate_classification(rows.assign(probability_a=rows["probability_a"] / 2), "species")
+
+
 def test_metrics_are_plain_floats() -> None:
     assert {type(v) for v in evaluate_classification(ROWS, "late")} == {float}
 

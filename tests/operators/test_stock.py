@@ -32,7 +32,7 @@ def test_the_stock_has_every_promised_operator() -> None:
         *("split_random", "split_stratified", "split_by_time"),
         *("impute", "encode", "scale", "apply_transformer", "chain", "index_label"),
         *("train_xgboost", "train_hist_gradient_boosting", "train_forest", "train_tree"),
-        *("train_logistic", "train_linear"),
+        *("train_sgd", "train_logistic", "train_linear"),
         *("predict", "evaluate_classification", "evaluate_regression"),
         *("plot_roc", "plot_calibration", "plot_importance"),
     }

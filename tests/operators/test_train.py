@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.linear_model import SGDClassifier
 from sklearn.metrics import r2_score, roc_auc_score
 
 from flowlearner import InputError
@@ -13,11 +14,19 @@ from operators.train import (
     train_hist_gradient_boosting,
     train_linear,
     train_logistic,
+    train_sgd,
     train_tree,
     train_xgboost,
 )
 
-CLASSIFIERS = [train_xgboost, train_hist_gradient_boosting, train_forest, train_tree, train_logistic]
+CLASSIFIERS = [
+    train_xgboost,
+    train_hist_gradient_boosting,
+    train_forest,
+    train_tree,
+    train_sgd,
+    train_logistic,
+]
 TREES = [train_xgboost, train_hist_gradient_boosting, train_forest, train_tree]
 EVERY = [*CLASSIFIERS, train_linear]
 
@@ -139,7 +148,7 @@ def test_another_seed_gives_another_sample_for_xgboost() -> None:
     assert not np.array_equal(one, two)
 
 
-@pytest.mark.parametrize("train", TREES)
+@pytest.mark.parametrize("train", [*TREES, train_sgd])
 def test_the_global_random_generator_is_left_alone(train: Any) -> None:
     np.random.seed(7)
     expected = np.random.rand()
@@ -148,7 +157,7 @@ def test_the_global_random_generator_is_left_alone(train: Any) -> None:
     assert np.random.rand() == expected
 
 
-@pytest.mark.parametrize("train", [train_logistic, train_linear])
+@pytest.mark.parametrize("train", [train_sgd, train_logistic, train_linear])
 def test_a_linear_model_names_the_columns_with_gaps(train: Any) -> None:
     with pytest.raises(
         InputError, match="column b has missing values, which this model cannot take; fill them"
@@ -202,3 +211,37 @@ def test_xgboost_gets_every_parameter() -> None:
 def test_a_penalty_makes_the_weights_of_a_linear_regression_smaller() -> None:
     free, held = (train_linear(ROWS, "y", l2=l2, features=FEATURES).coef_ for l2 in (0.0, 1000.0))
     assert np.abs(held).sum() < np.abs(free).sum()
+
+
+def test_numbers_are_learned_row_by_row() -> None:
+    model = train_sgd(ROWS, "y", task="regression", features=FEATURES)
+    assert r2_score(ROWS["y"], model.predict(ROWS[FEATURES])) > 0.95
+
+
+def test_another_seed_is_another_order_of_the_rows() -> None:
+    one, two = (train_sgd(ROWS, "late", features=FEATURES, seed=s).coef_ for s in (1, 2))
+    assert not np.array_equal(one, two)
+
+
+def test_each_epoch_has_another_order_of_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    states: list[int] = []
+    learn = SGDClassifier.partial_fit
+
+    def note(model: Any, *args: Any, **kwargs: Any) -> Any:
+        states.append(model.random_state)
+        return learn(model, *args, **kwargs)
+
+    monkeypatch.setattr(SGDClassifier, "partial_fit", note)
+    model = train_sgd(ROWS, "late", features=FEATURES, epochs=5, seed=9)
+    assert len(set(states)) == 5
+    assert model.random_state == 9
+
+
+def test_weights_that_grow_without_end_name_the_cure() -> None:
+    with pytest.raises(InputError, match=r"grown without end in epoch 1\. Scale the features before"):
+        train_sgd(ROWS.assign(a=ROWS["a"] * 1e300), "y", features=FEATURES, task="regression")
+
+
+def test_features_that_are_not_scaled_are_told() -> None:
+    with pytest.warns(UserWarning, match=r"further off than one that always says 0\. Scale the features"):
+        train_sgd(ROWS.assign(a=ROWS["a"] * 100), "y", features=FEATURES, task="regression")
