@@ -1,4 +1,4 @@
-"""A sweep over a cheaper copy of the flights example, whose trainer reports the AUC after every round.
+"""A sweep over a cheaper copy of the flights example, whose trainer reports the AUC as its trees grow.
 
 Both sides are ours: one stops trials early, the other runs each to its end.
 """
@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import pandas as pd
 from pairs import time_once
 
-import flowlearner
 from examples.flights import (
     AIRPORTS,
     FEATURES,
@@ -27,9 +26,12 @@ from examples.flights import (
     measure_recent_delays,
 )
 from flowlearner import Client, File, LogRange, Metric, Range, Sweep, operator, workflow
+from operators.evaluate import evaluate_classification
 from operators.features import encode
 from operators.load import load_table
+from operators.predict import predict
 from operators.split import split_by_time
+from operators.train import train_xgboost
 
 TRIALS = 32
 ROUNDS = 100
@@ -51,7 +53,7 @@ def draw_sample(train: pd.DataFrame, test: pd.DataFrame) -> Sample:
 
 
 @operator
-def train_by_round(
+def train_and_judge(
     train: pd.DataFrame,
     test: pd.DataFrame,
     label: str,
@@ -61,41 +63,9 @@ def train_by_round(
     l2: float,
     turn: int,  # noqa: ARG001 - another one in each sweep, so that the cache has nothing of it
 ) -> Metric:
-    """Train, and report the AUC of the test rows after every round."""
-    import xgboost
-
-    class Reporter(xgboost.callback.TrainingCallback):  # type: ignore[misc]
-        """Reports what XGBoost has evaluated."""
-
-        def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
-            del model
-            flowlearner.report(step=epoch + 1, auc=evals_log["test"]["auc"][-1])
-            return False
-
-    names = [name for name in train.columns if name in FEATURES]
-    parts = [xgboost.DMatrix(rows[names], rows[label], nthread=1) for rows in (train, test)]
-    params = {
-        "objective": "binary:logistic",
-        "eval_metric": "auc",
-        "tree_method": "hist",
-        "max_depth": max_depth,
-        "eta": eta,
-        "colsample_bytree": column_share,
-        "reg_lambda": l2,
-        "nthread": 1,
-        "seed": 0,
-    }
-    curve: dict[str, Any] = {}
-    xgboost.train(
-        params,
-        parts[0],
-        ROUNDS,
-        evals=[(parts[1], "test")],
-        evals_result=curve,
-        verbose_eval=False,
-        callbacks=[Reporter()],
-    )
-    return float(curve["test"]["auc"][-1])
+    """Train with the stock's trainer, which reports the AUC of the test rows as the trees grow."""
+    model = train_xgboost(train, label, max_depth, eta, ROUNDS, column_share=column_share, l2=l2, valid=test)
+    return evaluate_classification(predict(model, test, keep=[label]), label).auc
 
 
 class Found(NamedTuple):
@@ -126,16 +96,15 @@ def delays(
     parts = split_by_time(ready, "hour_start", 0.2)
     sample = draw_sample(parts.train, parts.test)
     features = encode(sample.train, sample.test, label, FEATURES, method="ordinal")
-    auc = train_by_round(features.train, features.test, label, max_depth, eta, column_share, l2, turn)
+    auc = train_and_judge(features.train, features.test, label, max_depth, eta, column_share, l2, turn)
     return Found(auc)
 
 
 def count_rounds(sweep: Sweep) -> int:
-    """Count the rounds that the trials of a sweep have reported."""
+    """Count the rounds that the trials of a sweep have run: of each up to the last that it reported."""
     client = Client()
-    # The name of a reported metric is that of its node, too, where an output has the same.
     points = (client.list_metric_points(t.run_id) for t in sweep.trial_records)
-    return sum(len({p.step for p in curve if p.step is not None}) for curve in points)
+    return sum(max(p.step for p in curve if p.step is not None) for curve in points)
 
 
 def make(stop: str) -> Callable[[], list[float]]:
