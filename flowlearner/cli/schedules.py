@@ -100,6 +100,8 @@ def add(
 ) -> None:
     """Run a workflow, or a sweep, at certain times, one at a time. Their files count as they are then.
 
+    The folder, the FLOWLEARNER_ settings and PYTHONPATH are those of now; other variables are those of `up`.
+
     What is due while `flowlearner up` does not run is made up for once, when it does.
     """
     check_name(name)

@@ -73,10 +73,10 @@ def run_scheduled(
     job = Job(schedule, target, spec, folder, params or {}, experiment, tags or {}, notes, seed, cache)
     restore_environment(get_settings(), schedule)
     settings = get_settings()
-    _print_to_log(settings)
     # Its line for every request would fill the runner's log.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     with marked_running(settings, str(context.flow_run.id)):
+        _print_to_log(settings)
         try:
             os.chdir(folder)
         except OSError as error:
