@@ -20,7 +20,7 @@ from flowlearner.records import Status
 if TYPE_CHECKING:
     from flowlearner.client import Run, Sweep
     from flowlearner.engine.submit import PlanRow
-    from flowlearner.sweep.driver import SweepListener
+    from flowlearner.sweep.listener import SweepListener
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -230,7 +230,8 @@ class Workflow(Definition, Generic[P, R]):
             command=mine.command,
         )
         prepared = submit.prepare_sweep(self, space, params, options, settings, listener)
-        sweep: Sweep = _load("client").Client(settings).get_sweep(submit.execute_sweep(prepared))
+        sweep_id = submit.execute_sweep(prepared)
+        sweep: Sweep = _load("client").Client(settings).get_sweep(sweep_id)
         if sweep.status is not Status.COMPLETED:
             reason = sweep.record.error.message if sweep.record.error else f"it is {sweep.status}"
             see = f"See all of it: flowlearner sweeps show {sweep.id[:8]}"

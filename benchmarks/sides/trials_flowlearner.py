@@ -13,7 +13,7 @@ from sides.trials import Trial, check_trials, make_rounds
 
 from flowlearner import Metric, Range, Sweep, operator, workflow
 from flowlearner.records import Status
-from flowlearner.sweep.driver import SweepListener, Tally
+from flowlearner.sweep.listener import SweepListener, Tally
 
 FIRST = 1000
 COLUMNS = 200

@@ -19,7 +19,7 @@ from rich.text import Text
 from flowlearner.cli.output import get_err
 from flowlearner.cli.text import clean, clean_line, count_of, shorten_line, show_duration, show_number
 from flowlearner.records import ErrorInfo, Status
-from flowlearner.sweep.driver import Best, SweepListener, Tally
+from flowlearner.sweep.listener import Best, SweepListener, Tally
 
 REFRESHES_A_SECOND = 4
 PLAIN_EVERY_S = 5.0

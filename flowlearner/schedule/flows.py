@@ -26,7 +26,7 @@ from flowlearner.records import Status
 from flowlearner.schedule.environment import restore_environment
 from flowlearner.schedule.job import Job, load_run, prepare_sweep_job
 from flowlearner.schedule.runner import RunnerFiles, marked_running
-from flowlearner.sweep.driver import SweepListener
+from flowlearner.sweep.listener import SweepListener
 from flowlearner.sweep.submit import execute_sweep
 
 ENTRYPOINT = f"{__name__}.run_scheduled"

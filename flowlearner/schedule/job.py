@@ -22,7 +22,7 @@ from flowlearner.errors import NotFoundError, ParameterError, UsageError, shorte
 from flowlearner.loading import load_workflow, parse_target
 from flowlearner.params import ARTIFACT_PREFIX, read_param
 from flowlearner.secrecy import holds_secret
-from flowlearner.sweep.driver import SweepListener
+from flowlearner.sweep.listener import SweepListener
 from flowlearner.sweep.specfile import NONE, bind_spec, read_spec
 from flowlearner.sweep.submit import SweepOptions, SweepSubmission, prepare_sweep
 

@@ -18,7 +18,7 @@ from flowlearner.lease import is_dead
 from flowlearner.params import ARTIFACT_PREFIX
 from flowlearner.records import Status, SweepRecord, TrialRecord, find_curve
 from flowlearner.restoring import loaded_definition, read_modules
-from flowlearner.sweep.driver import Best, SweepListener, Tally
+from flowlearner.sweep.listener import Best, SweepListener, Tally
 from flowlearner.sweep.search import Searcher
 from flowlearner.sweep.space import Point, Space
 from flowlearner.sweep.stored import read_point, read_space

@@ -6,9 +6,7 @@ import contextlib
 import importlib
 import itertools
 import shlex
-import signal
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -33,7 +31,9 @@ from flowlearner.lease import get_process_owner, is_dead
 from flowlearner.params import bind_params
 from flowlearner.records import CodeInfo, ErrorInfo, RunRecord, Status, SweepRecord
 from flowlearner.sweep.beside import FlowBeside, FlowLink, find_current_flow
-from flowlearner.sweep.driver import Driver, Limits, SweepListener, Tally
+from flowlearner.sweep.driver import Driver, Limits
+from flowlearner.sweep.interruption import Interruption
+from flowlearner.sweep.listener import SweepListener, Tally
 from flowlearner.sweep.making import TrialMaker, check_graphs
 from flowlearner.sweep.search import SEARCHES, Objective, Searcher, make_searcher
 from flowlearner.sweep.space import Point, Space, make_space
@@ -470,36 +470,3 @@ def _choose_end(
         message = f"each of its {counts[Status.FAILED]} trials failed; the last: {driver.last_error}"
         return Status.FAILED, ErrorInfo("AllTrialsFailed", message)
     return Status.COMPLETED, None
-
-
-class Interruption:
-    """Ctrl-C (or SIGTERM) once lets the trials in flight end, twice stops them, a third time interrupts.
-
-    Attributes:
-        count: how many signals came.
-    """
-
-    def __init__(self) -> None:
-        self.driver: Driver | None = None
-        self.count = 0
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> Interruption:
-        # Only the main thread may set handlers; elsewhere whoever owns it decides.
-        if threading.current_thread() is threading.main_thread():
-            self._before = {n: signal.signal(n, self._handle) for n in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, *ignored: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _handle(self, number: int, frame: Any) -> None:
-        del number, frame
-        self.count += 1
-        if self.driver is None or self.count > 2:
-            raise KeyboardInterrupt
-        if self.count == 1:
-            self.driver.drain()
-        else:
-            self.driver.stop()
