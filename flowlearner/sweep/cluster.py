@@ -37,7 +37,7 @@ CONNECT_S = 10.0
 WORKER_RETRIES = 3
 # Calls wait at the cluster, so that a worker that ends one has the next.
 AHEAD = 2
-# The first of them load their code before there is a call.
+# Of more workers than this the others start when they have calls.
 MAX_WARMED = 16
 # Points that are reported faster than this go together.
 REPORT_S = 0.01
@@ -81,6 +81,10 @@ class _Reporter:
         if monotonic() - self._sent_at >= REPORT_S:
             self._mailbox.put.remote(self._call_id, self._held)
             self._held, self._sent_at = [], monotonic()
+
+
+def load_this() -> None:
+    """What Ray runs first: nothing, for which a worker has to start and to load this module."""
 
 
 def make_caller(code_id: str, code: Any, mailbox: Any) -> Callable[..., Reply | None]:
@@ -145,16 +149,18 @@ class Cluster:
         if not ray.is_initialized():
             connect(self._address)
             self._started = True
+        self._resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        # Workers take longest to start: they do while the driver reads code, and load it while it plans.
+        self._send_to_workers(ray.remote(load_this))
         snapshot = take_snapshot(self._module, self._limit)
         self._code_id = snapshot.encode().hash
-        self._resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
         code = ray.put(Code(self._code_id, self._module, snapshot.modules, tuple(sys.path)))
         if self._takes_points:
             self._mailbox = ray.remote(Mailbox).options(num_cpus=0).remote()
             self._taker = threading.Thread(target=self._collect_points, daemon=True)
             self._taker.start()
         self._call = ray.remote(make_caller(self._code_id, code, self._mailbox))
-        self._warm_up()
+        self._send_to_workers(self._remote(DEFAULT), self.is_warm.set)
         return self
 
     def __exit__(self, *ignored: object) -> None:
@@ -166,17 +172,16 @@ class Cluster:
         if self._started:
             ray.shutdown()
 
-    def _warm_up(self) -> None:
-        """Let workers load what they need while the driver is still busy with its own beginning."""
-        remote = self._remote(DEFAULT)
-        for _ in range(min(int(self._resources.get("CPU", 0)), MAX_WARMED)):
-            loading = remote.remote()
-            loading.future().add_done_callback(self._note_warm)
+    def _send_to_workers(self, remote: Any, then: Callable[[], None] = lambda: None) -> None:
+        """Have something run in as many workers as begin, which makes them ready for calls."""
 
-    def _note_warm(self, done: Any) -> None:
-        # A call will say what is wrong; errors that nobody reads would be printed.
-        done.exception()
-        self.is_warm.set()
+        def note(done: Any) -> None:
+            # Calls will say what is wrong; errors that nobody reads would be printed.
+            done.exception()
+            then()
+
+        for _ in range(min(int(self._resources.get("CPU", 0)), MAX_WARMED)):
+            remote.remote().future().add_done_callback(note)
 
     @property
     def budget(self) -> Budget:
