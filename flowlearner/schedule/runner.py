@@ -40,7 +40,7 @@ LOG_LIMIT_BYTES = 5 * 1024 * 1024
 LOG_TAIL_LINES = 15
 
 # A shell that ends at once starts it, so that the runner is nobody's child and nobody has to collect it.
-_DETACH = '"$0" "$@" &'
+_DETACH = '"$@" >>"$0" 2>&1 & echo $!'
 
 
 @dataclass(frozen=True)
@@ -230,9 +230,10 @@ def ensure_runner(settings: Settings, url: str, say: Callable[[str], None] = lam
     deadline = time.monotonic() + START_LIMIT_S
     if info.state == "stopped":
         say("Starting the process that runs schedules - stop it with `flowlearner down`")
-        begin = _spawn(files, url)
+        begin, pid = _spawn(files, url)
+        started = find_process_start(pid) or 0.0
         while not is_held(files.lock_path):
-            if time.monotonic() > deadline or _has_failed(files, begin):
+            if time.monotonic() > deadline or is_process(pid, started) is False:
                 raise ServerError(f"The process that runs schedules does not start.{_tail(files, begin)}")
             time.sleep(0.05)
     while (info := get_runner(settings)).state != "running":
@@ -248,8 +249,8 @@ def ensure_runner(settings: Settings, url: str, say: Callable[[str], None] = lam
     return info
 
 
-def _spawn(files: RunnerFiles, url: str) -> int:
-    """Make the process; return where its part of the log begins."""
+def _spawn(files: RunnerFiles, url: str) -> tuple[int, int]:
+    """Make the process; return where its part of the log begins, and its pid."""
     if files.log_path.exists() and files.log_path.stat().st_size > LOG_LIMIT_BYTES:
         files.log_path.replace(files.log_path.with_suffix(".log.1"))
     env = {
@@ -262,30 +263,21 @@ def _spawn(files: RunnerFiles, url: str) -> int:
         "PYTHONUNBUFFERED": "1",
     }
     # -P: the folder that it runs in is data, not code.
-    command = ["/bin/sh", "-c", _DETACH, sys.executable, "-P", "-m", MODULE]
-    with files.log_path.open("ab") as log:
-        begin = log.tell()
-        try:
-            subprocess.run(
-                command,
-                cwd=files.folder,
-                env=env,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                check=True,
-            )
-        except (OSError, subprocess.CalledProcessError) as error:
-            raise ServerError(f"The process that runs schedules cannot be started: {error}") from error
-    return begin
-
-
-def _has_failed(files: RunnerFiles, begin: int) -> bool:
-    """Say whether a process that has not taken the lock yet has ended with an error."""
-    with files.log_path.open("rb") as log:
-        log.seek(begin)
-        return b"Traceback (most recent call last)" in log.read()
+    command = ["/bin/sh", "-c", _DETACH, str(files.log_path), sys.executable, "-P", "-m", MODULE]
+    begin = files.log_path.stat().st_size if files.log_path.exists() else 0
+    try:
+        done = subprocess.run(
+            command,
+            cwd=files.folder,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise ServerError(f"The process that runs schedules cannot be started: {error}") from error
+    return begin, int(done.stdout)
 
 
 def _tail(files: RunnerFiles, begin: int) -> str:

@@ -12,7 +12,7 @@ import pytest
 
 from flowlearner.config import get_settings
 from flowlearner.engine.server import ServerInfo
-from flowlearner.errors import StorageError
+from flowlearner.errors import ServerError, StorageError
 from flowlearner.schedule.runner import (
     POOL,
     RunnerFiles,
@@ -33,6 +33,19 @@ from pathlib import Path
 from flowlearner.schedule.runner import held
 with held(Path(sys.argv[1])):
     print("held", flush=True)
+    time.sleep(600)
+"""
+
+LATE = """
+import time
+from dataclasses import replace
+from flowlearner.config import get_settings
+from flowlearner.schedule.runner import RunnerFiles, held, make_state
+print("Traceback (most recent call last): of a run", flush=True)
+time.sleep(0.5)
+files = RunnerFiles(get_settings())
+with held(files.lock_path):
+    files.write_state(replace(make_state("http://127.0.0.1:1/api"), asked_at=time.time()))
     time.sleep(600)
 """
 
@@ -107,3 +120,33 @@ def test_a_home_that_cannot_be_written_is_a_storage_error(own_home: Path) -> Non
     (own_home / "schedule").write_text("a file where a folder is needed")
     with pytest.raises(StorageError, match="set FLOWLEARNER_HOME to another folder"):
         ensure_runner(get_settings(), "http://127.0.0.1:1/api")
+
+
+def test_a_process_that_ends_at_its_start_is_told_with_the_end_of_its_log(
+    own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = RunnerFiles(get_settings())
+    files.make()
+    # Of a run that goes on without the runner before.
+    files.log_path.write_text("Traceback (most recent call last): of old\n")
+    monkeypatch.setattr("flowlearner.schedule.runner.MODULE", "flowlearner.schedule.nothing")
+    with pytest.raises(
+        ServerError, match=r"does not start\. The end of its log(.|\n)*No module named"
+    ) as raised:
+        ensure_runner(get_settings(), "http://127.0.0.1:1/api")
+    assert "of old" not in str(raised.value)
+
+
+def test_what_runs_write_to_the_log_meanwhile_is_no_failure_of_the_runner(
+    own_home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    files = RunnerFiles(get_settings())
+    files.make()
+    # A runner that takes its time, in whose log a run of the one before has a line.
+    (tmp_path / "late_runner.py").write_text(LATE)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{Path(__file__).resolve().parents[2]}")
+    monkeypatch.setattr("flowlearner.schedule.runner.MODULE", "late_runner")
+    try:
+        assert ensure_runner(get_settings(), "http://127.0.0.1:1/api").state == "running"
+    finally:
+        assert stop_runner(get_settings())
