@@ -83,6 +83,47 @@ class Hit:
     artifacts: Mapping[str, Artifact]
 
 
+@dataclass(frozen=True)
+class Earlier:
+    """How a node completed in an earlier run that this one goes on from.
+
+    Attributes:
+        artifacts: its outputs, by name.
+        is_settled: its result is taken whatever its code and inputs are now, since it must not run again.
+    """
+
+    run_id: str
+    record: NodeRun
+    artifacts: Mapping[str, Artifact]
+    is_settled: bool = False
+
+    def take(self, fingerprint: str, inputs: Mapping[str, BoundValue], store: ArtifactStore) -> Hit | None:
+        """Return its result, unless code or inputs differ from those of now, or its bytes are not whole."""
+        if not self.is_settled and not self._is_same(fingerprint, inputs):
+            return None
+        try:
+            for artifact in self.artifacts.values():
+                store.check(artifact)
+                get_codec(artifact.codec)
+        except ArtifactError:
+            return None
+        source = self.record.cached_from or self.run_id
+        entry = CacheEntry(
+            self.record.cache_key or "", source, self.record.name, self.record.outputs, self.record.metrics
+        )
+        return Hit(entry, self.artifacts)
+
+    def _is_same(self, fingerprint: str, inputs: Mapping[str, BoundValue]) -> bool:
+        before = self.record.inputs
+        if self.record.fingerprint != fingerprint or before.keys() != inputs.keys():
+            return False
+        # Secrets count nowhere; of a value without a stable encoding nobody can say that it is the same.
+        return all(
+            before[name] is None if bound.secret else bound.hash is not None and before[name] == bound.hash
+            for name, bound in inputs.items()
+        )
+
+
 def find_hits(
     catalog: Catalog, store: ArtifactStore, keys: list[str]
 ) -> tuple[dict[str, Hit], dict[str, str]]:

@@ -12,7 +12,7 @@ from flowlearner.errors import CompileError, ParameterError, shorten
 from flowlearner.fingerprint import Fingerprint, compute_fingerprint
 from flowlearner.graph import Binding, Graph, iter_refs
 from flowlearner.interface import MISSING, Interface, Param, conform_operator, make_interface
-from flowlearner.operation import active_tracer
+from flowlearner.operation import Operator, active_tracer
 from flowlearner.places import location_of
 from flowlearner.spec import Mismatch, conform, type_text
 from flowlearner.tracing import Tracer
@@ -62,8 +62,16 @@ class Definition:
             ParameterError: a name in `static` is not a static parameter, or one without default is left out.
         """
         self.refuse_positional(surplus)
+        return self.compile_with(static, {})
+
+    def compile_with(self, static: Mapping[str, Any], operators: Mapping[str, Operator[Any, Any]]) -> Graph:
+        """Trace the workflow as `compile` does, with other operators in the place of some.
+
+        Args:
+            operators: what takes the place of a node, or of an operator wherever it is called, by name.
+        """
         plain = self._bind_static(static)
-        tracer = Tracer(self)
+        tracer = Tracer(self, replacing=operators)
         outputs = tracer.trace(
             {p.name: plain[p.name] if p.is_static else tracer.make_param(p) for p in self.interface.params}
         )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, Never, ParamSpec, TypeVar, overl
 from flowlearner.definition import Definition
 from flowlearner.engine.base import EXECUTORS, RunListener, RunOptions
 from flowlearner.errors import ParameterError, RunFailed, SweepFailed, UsageError, UserError, shorten, suggest
-from flowlearner.operation import active_tracer, collect_scope, refuse_unknown
+from flowlearner.operation import active_tracer, collect_scope, is_restoring, refuse_unknown
 from flowlearner.records import Status
 
 if TYPE_CHECKING:
@@ -209,6 +209,7 @@ class Workflow(Definition, Generic[P, R]):
             >>> guess.sweep({"x": [1.0, 2.0, 3.0]}, search="grid").best.params["x"]
             3.0
         """
+        self._check_start(())
         settings = _load("config").get_settings()
         submit = _load("sweep.submit")
         mine = self._options
@@ -255,6 +256,8 @@ class Workflow(Definition, Generic[P, R]):
                 f"nothing runs while a workflow compiles. To have the steps of '{self.name}' in it, call it: "
                 f"{self.name}(...)"
             )
+        if is_restoring.get():
+            raise UsageError(f"'{self.name}' does not run while the code of an earlier run is loaded")
         self.refuse_positional(surplus)
 
     @property

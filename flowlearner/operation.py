@@ -59,6 +59,13 @@ class Tracer(Protocol):
 
 active_tracer: ContextVar[Tracer | None] = ContextVar("flowlearner_tracer", default=None)
 
+is_restoring: ContextVar[bool] = ContextVar("flowlearner_is_restoring", default=False)
+"""Whether the code of an earlier run is being loaded, which may say that something be run."""
+
+MAIN = "__main__"
+RESTORED_MAIN = "flowlearner_restored_main"
+"""Under this name what was the script or the notebook itself is loaded from a snapshot."""
+
 
 class Operator(Generic[P, R]):
     """A typed function that workflows compose; `operator` makes it.
@@ -136,7 +143,7 @@ class Operator(Generic[P, R]):
         found: Any = module
         for part in self.fn.__qualname__.split("."):
             found = getattr(found, part, None)
-        if found is self and self.fn.__module__ != "__main__":
+        if found is self and self.fn.__module__ not in (MAIN, RESTORED_MAIN):
             return (_load_operator, (self.fn.__module__, self.fn.__qualname__))
         parts = (self.fn, self.interface, self.resources, self.cache, self.effects, self.version, self.uses)
         return (_make_operator, parts)

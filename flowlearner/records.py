@@ -224,6 +224,22 @@ class CacheEntry:
 
 
 @dataclass(frozen=True)
+class Change:
+    """One thing in which a run differs from its parent.
+
+    Attributes:
+        kind: "param", "operator" (of a node) or "code".
+        name: of the parameter or node; "code" for the workflow's own code.
+        before, after: as JSON; an operator by its name, code by its fingerprint.
+    """
+
+    kind: str
+    name: str
+    before: Any
+    after: Any
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """A run with everything that a person may ask about it.
 
@@ -231,6 +247,7 @@ class RunRecord:
         params: name to value as JSON; a table or file is `{"type":…, "hash":…, "source":…}`, a secret "***".
         metrics: the last value of each metric.
         nodes: in compiled order; empty where the record was listed without them.
+        changes: in what it differs from its parent.
         prefect_flow_run_id: id of the Prefect flow run, if there was one.
         prefect_api_url: the server that holds it.
     """
@@ -253,6 +270,7 @@ class RunRecord:
     notes: str = ""
     error: ErrorInfo | None = None
     parent_id: str | None = None
+    changes: tuple[Change, ...] = ()
     sweep_id: str | None = None
     trial_number: int | None = None
     code: CodeInfo = CodeInfo()

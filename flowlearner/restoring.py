@@ -1,9 +1,12 @@
 """Loads the user's code from a snapshot: as a run or sweep began with it, whatever its files say now."""
 
 from __future__ import annotations
+import __future__
 
+import ast
 import contextlib
 import importlib
+import importlib.util
 import json
 import os
 import shutil
@@ -11,16 +14,20 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
+
+import cloudpickle
 
 from flowlearner.artifacts import ArtifactStore
 from flowlearner.definition import Definition
 from flowlearner.errors import ArtifactError, NotFoundError, UsageError
 from flowlearner.loading import claim_folders, iter_user_lines, list_workflows
+from flowlearner.operation import RESTORED_MAIN, is_restoring
 from flowlearner.records import Artifact
 
-# What was the script or the notebook itself is imported under this name, so that its main block does not run.
-MAIN = "flowlearner_restored_main"
+# Under this name its main block does not run.
+MAIN = RESTORED_MAIN
 
 Modules = Mapping[str, Mapping[str, Any]]
 
@@ -36,6 +43,11 @@ def read_modules(artifact: Artifact, store: ArtifactStore) -> Modules:
         raise ArtifactError(f"snapshot {artifact.hash[:8]}: made by a newer flowlearner")
     modules: Modules = body["modules"]
     return modules
+
+
+def get_first_name(module: str) -> str:
+    """Return the name that a module had when its code was captured."""
+    return "__main__" if module == MAIN else module
 
 
 def unpack(snapshot_id: str, modules: Modules, base: Path) -> Path:
@@ -59,7 +71,8 @@ def unpack(snapshot_id: str, modules: Modules, base: Path) -> Path:
             else made.joinpath(*parts[:-1], f"{parts[-1]}.py")
         )
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(module["source"], encoding="utf-8")
+        source = _keep_readable(module["source"]) if name == "__main__" else module["source"]
+        path.write_text(source, encoding="utf-8")
     try:
         made.rename(folder)
     except OSError:
@@ -103,9 +116,11 @@ def loaded_definition(
     names = {MAIN if name == "__main__" else name for name in modules}
     path, todays = list(sys.path), {n: sys.modules.pop(n) for n in names if n in sys.modules}
     try:
-        put_on_path(folder)
+        put_on_path(folder, (os.getcwd(),))
         yield _find_definition(snapshot_id, MAIN if module == "__main__" else module, workflow)
     finally:
+        if MAIN in sys.modules and MAIN in cloudpickle.list_registry_pickle_by_value():
+            cloudpickle.unregister_pickle_by_value(sys.modules[MAIN])
         for name in names:
             sys.modules.pop(name, None)
         sys.modules.update(todays)
@@ -114,14 +129,80 @@ def loaded_definition(
 
 
 def _find_definition(snapshot_id: str, module: str, workflow: str) -> Definition:
+    failed: Exception | None = None
+    token = is_restoring.set(True)
     try:
-        found = importlib.import_module(module)
+        if module == MAIN:
+            found, failed = _load_main()
+        else:
+            found = importlib.import_module(module)
     except Exception as error:
-        frames = "".join(f"\n  {line}" for line in iter_user_lines(error))
-        raise UsageError(
-            f"the code of snapshot {snapshot_id[:8]} does not import: {type(error).__name__}: {error}{frames}"
-        ) from error
+        raise _explain_import(snapshot_id, error) from error
+    finally:
+        is_restoring.reset(token)
     for definition in list_workflows(found).values():
         if definition.name == workflow:
             return definition
+    if failed is not None:
+        raise _explain_import(snapshot_id, failed) from failed
     raise NotFoundError(f"module '{module}' of snapshot {snapshot_id[:8]} has no workflow '{workflow}'")
+
+
+def _explain_import(snapshot_id: str, error: Exception) -> UsageError:
+    frames = "".join(f"\n  {line}" for line in iter_user_lines(error))
+    return UsageError(
+        f"the code of snapshot {snapshot_id[:8]} does not import: {type(error).__name__}: {error}{frames}"
+    )
+
+
+def _load_main() -> tuple[ModuleType, Exception | None]:
+    """Load what was the script or the notebook itself, statement by statement.
+
+    What fails is left out, with what needs it: the statement that started the run, which must not start it
+    again, and cells that failed then as they do now.
+
+    Returns:
+        the module, and the first failure.
+    """
+    spec = importlib.util.find_spec(MAIN)
+    if spec is None or spec.origin is None:
+        raise UsageError("it holds no script or notebook")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[MAIN] = module
+    # To a child process goes what the names stand for here: to import it there would run it.
+    cloudpickle.register_pickle_by_value(module)
+    failed: Exception | None = None
+    flags = 0
+    for statement in ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body:
+        try:
+            if isinstance(statement, ast.ImportFrom) and statement.module == "__future__":
+                flags |= sum(getattr(__future__, a.name).compiler_flag for a in statement.names)
+            code = compile(ast.Module([statement], []), spec.origin, "exec", flags, dont_inherit=True)
+            exec(code, vars(module))
+        except Exception as error:  # noqa: BLE001 - whatever a script or a cell raises
+            failed = failed or error
+    return module, failed
+
+
+def _keep_readable(source: str) -> str:
+    """Return the text of cells that are joined, those that are no Python left blank; lines stay in place."""
+    lines = source.splitlines(keepends=True)
+    kept: list[str] = []
+    while len(kept) < len(lines):
+        start = len(kept)
+        if not lines[start].strip():
+            kept.append(lines[start])
+            continue
+        # A cell may hold blank lines: what parses is as long as it can be.
+        ends = [i for i in range(start + 1, len(lines) + 1) if i == len(lines) or not lines[i].strip()]
+        end = next((e for e in reversed(ends) if _parses("".join(lines[start:e]))), None)
+        kept += lines[start:end] if end is not None else ["\n"] * (ends[0] - start)
+    return "".join(kept)
+
+
+def _parses(text: str) -> bool:
+    try:
+        ast.parse(text)
+    except SyntaxError:
+        return False
+    return True

@@ -83,6 +83,8 @@ class Tracer:
     nodes: list[Node] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     limits: list[Limit] = field(default_factory=list)
+    # What takes the place of a node, or of an operator wherever it is called, by name.
+    replacing: Mapping[str, Operator[Any, Any]] = field(default_factory=dict)
     # Each name so far, with the highest number behind it.
     _names: dict[str, int] = field(default_factory=dict)
     _mistakes: set[tuple[str, str, str | None]] = field(default_factory=set)
@@ -133,6 +135,9 @@ class Tracer:
         """Add a node; return the futures of its outputs."""
         place = _Place(self._make_name(operator.name), find_location(_BODY))
         given = self._match_arguments(operator.interface, args, kwargs, place)
+        other = self.replacing.get(place.node or "", self.replacing.get(operator.name))
+        if other is not None:
+            operator, given = other, self._match_arguments(other.interface, (), given, place)
         inputs: dict[str, Binding] = {}
         for param in operator.interface.params:
             if param.name not in given:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -20,6 +20,7 @@ from flowlearner.cli.parameters import META, Call, WorkflowCommand, read_paramet
 from flowlearner.cli.show import print_result
 from flowlearner.cli.text import SHORT_ID, clean_line, count_of, show_value
 from flowlearner.client import Client, Run
+from flowlearner.engine.base import RunListener
 from flowlearner.engine.submit import PlanRow
 from flowlearner.errors import FlowLearnerError, UsageError
 from flowlearner.facade import Workflow
@@ -147,9 +148,18 @@ def show_command() -> str:
 
 def run_and_print(workflow: Workflow[..., Any], params: dict[str, Any], as_json: bool) -> None:
     """Run a workflow, follow it, print its result, and end with the contract's exit status."""
+    follow_and_print(lambda display: workflow.with_options(listener=display).submit(**params), as_json)
+
+
+def follow_and_print(make: Callable[[RunListener], Run], as_json: bool) -> None:
+    """Make a run, follow it, print its result, and end with the contract's exit status.
+
+    Args:
+        make: makes it and waits for it; what happens to it goes to the listener.
+    """
     display = RunDisplay(live=not as_json and sys.stdout.isatty())
     try:
-        run = workflow.with_options(listener=display).submit(**params)
+        run = make(display)
     except KeyboardInterrupt:
         display.close()
         if display.run_id is None:

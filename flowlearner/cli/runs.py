@@ -9,7 +9,9 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from flowlearner.cli import replay
 from flowlearner.cli.display import STYLES
+from flowlearner.cli.explain import explain_run
 from flowlearner.cli.options import (
     AsJson,
     Limit,
@@ -51,6 +53,7 @@ SOURCES_SHOWN = 3
 FIRST_RUN = "Make the first one: flowlearner run FILE:WORKFLOW, or flowlearner demo."
 
 app = make_group("List, show, compare, tag, cancel and delete runs.")
+app.command("explain")(explain_run)
 
 
 @app.command("list")
@@ -393,3 +396,6 @@ def restore_runs(runs: RunIds, json: AsJson = False) -> None:
         emit({"restored": ids})
         return
     get_out().print(Text(f"Restored {count_of(len(ids), 'run')}."))
+
+
+replay.add_commands(app)

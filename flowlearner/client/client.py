@@ -14,6 +14,8 @@ from flowlearner.artifacts import ArtifactStore, get_codec
 from flowlearner.catalog import Catalog, upgrade_catalog
 from flowlearner.client.comparison import Comparison, compare
 from flowlearner.client.garbage import GarbageReport, collect_garbage
+from flowlearner.client.provenance import Provenance
+from flowlearner.client.replays import Replays
 from flowlearner.client.run import Run, is_abandoned, settle
 from flowlearner.client.saving import write_artifact
 from flowlearner.client.sweep import Sweep, settle_sweep
@@ -41,7 +43,7 @@ OPEN = (Status.PENDING, Status.RUNNING)
 CANCEL_POLL_S = 0.1
 
 
-class Client:
+class Client(Replays, Provenance):
     """Access to the catalog and the artifacts. It opens them on first use, and threads may share it.
 
     Wherever a run is named by its id, any prefix will do that only one run has.

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flowlearner.capture import count_cpus, total_memory_bytes
 from flowlearner.errors import ResourceError
 from flowlearner.graph import Graph
-from flowlearner.operation import Resources
-from flowlearner.records import ErrorInfo, LogLine, Status
+from flowlearner.operation import Operator, Resources
+from flowlearner.records import Change, CodeInfo, ErrorInfo, LogLine, Status
 
 if TYPE_CHECKING:
     # Whoever imports a workflow imports this module; the catalog takes half a second.
-    from flowlearner.artifacts import ArtifactStore
+    from flowlearner.artifacts import ArtifactStore, Encoded
+    from flowlearner.cache import Earlier
     from flowlearner.catalog import Catalog
 
 EXECUTORS = ("prefect", "local")
@@ -41,6 +42,25 @@ class RunOptions:
     refresh: tuple[str, ...] = ()
     parent_id: str | None = None
     command: str = ""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a run has from an earlier one.
+
+    Attributes:
+        code: commit and branch of the code that it runs, which was loaded from a snapshot.
+        snapshot: that snapshot; None where today's code runs.
+        operators: operators that take the place of others, by node or by the name of the other.
+        earlier: results that stand for nodes of the same code and inputs, by node.
+        changes: in what it differs from its parent.
+    """
+
+    code: CodeInfo = field(default_factory=CodeInfo)
+    snapshot: Encoded | None = None
+    operators: Mapping[str, Operator[Any, Any]] = field(default_factory=dict)
+    earlier: Mapping[str, Earlier] = field(default_factory=dict)
+    changes: tuple[Change, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,6 +110,7 @@ class RunContext:
 
     Attributes:
         secrets: texts that are never recorded.
+        earlier: results of an earlier run, by node.
     """
 
     run_id: str
@@ -99,6 +120,7 @@ class RunContext:
     store: ArtifactStore
     listener: RunListener
     secrets: tuple[str, ...] = ()
+    earlier: Mapping[str, Earlier] = field(default_factory=dict)
 
 
 @dataclass

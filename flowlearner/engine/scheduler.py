@@ -73,6 +73,9 @@ class Scheduler:
                 info = describe_error(error, self.context.secrets)
                 failed = self._blank(name, Status.FAILED)
                 ended.append(replace(failed, started_at=now, finished_at=now, error=info))
+        taken = [(t, hit) for t in tasks if (hit := self._take_earlier(t))]
+        ended += [self._as_hit(task, hit) for task, hit in taken]
+        tasks = [t for t in tasks if t.node.name not in {r.name for r in ended}]
         lookup = [t.key for t in tasks if t.key and self._may_hit(t)]
         if any(r.cache_key in lookup for r in self._unwritten):
             self._write()
@@ -85,6 +88,10 @@ class Scheduler:
                 missed.append(task)
         self._explain([t for t in missed if not t.reason], lost)
         return ended, missed
+
+    def _take_earlier(self, task: NodeTask) -> Hit | None:
+        earlier = self.context.earlier.get(task.node.name)
+        return earlier and earlier.take(task.fingerprint, task.inputs, self.context.store)
 
     def _may_hit(self, task: NodeTask) -> bool:
         """Tell whether a task may take what another run, or another node of this one, gave for its key."""
@@ -128,6 +135,7 @@ class Scheduler:
             task.record(Status.COMPLETED),
             cached=True,
             cached_from=hit.entry.run_id,
+            miss_reason=None,
             started_at=now,
             finished_at=now,
             outputs=hit.entry.outputs,

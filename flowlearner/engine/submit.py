@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from enum import Enum
 from functools import cached_property
@@ -25,7 +25,15 @@ from flowlearner.capture import read_commit, read_environment, take_snapshot
 from flowlearner.catalog import Catalog
 from flowlearner.config import Settings
 from flowlearner.definition import Definition
-from flowlearner.engine.base import EXECUTORS, RunContext, RunListener, RunOptions, check_resources, utc_now
+from flowlearner.engine.base import (
+    EXECUTORS,
+    Origin,
+    RunContext,
+    RunListener,
+    RunOptions,
+    check_resources,
+    utc_now,
+)
 from flowlearner.engine.binding import Binder, bind_given, bind_literal, find_secrets, is_named
 from flowlearner.engine.local import LocalLauncher
 from flowlearner.engine.logs import captured, hide_secrets
@@ -48,6 +56,7 @@ from flowlearner.records import (
     Status,
     WorkflowVersion,
 )
+from flowlearner.restoring import get_first_name
 from flowlearner.secrecy import HIDDEN, conceal
 
 MAX_PARAM_ITEMS = 1000
@@ -65,6 +74,7 @@ class Submission:
     options: RunOptions
     settings: Settings
     listener: RunListener
+    origin: Origin = field(default_factory=Origin)
 
     @cached_property
     def secrets(self) -> tuple[str, ...]:
@@ -102,6 +112,7 @@ def prepare(
     options: RunOptions,
     settings: Settings,
     listener: RunListener | None = None,
+    origin: Origin | None = None,
 ) -> Submission:
     """Check everything that can be checked before a run begins; nothing is written.
 
@@ -117,7 +128,8 @@ def prepare(
             f"no executor '{options.executor}'; there are {known}.{suggest(options.executor, EXECUTORS)}"
         )
     bound = bind_params(definition, params, options.seed)
-    graph = definition.compile(**bound.static)
+    origin = origin or Origin()
+    graph = definition.compile_with(bound.static, origin.operators)
     check_limits(graph, bound.values)
     check_resources(graph)
     for name in options.refresh:
@@ -128,7 +140,7 @@ def prepare(
             )
     for name, value in bound.values.items():
         InputResolver.check_exists(definition.interface.by_name[name], value)
-    return Submission(definition, graph, bound, options, settings, listener or RunListener())
+    return Submission(definition, graph, bound, options, settings, listener or RunListener(), origin)
 
 
 @contextlib.contextmanager
@@ -163,13 +175,30 @@ def bind_values(
         if _is_plain(value) and not is_named(param, value):
             values[name], stored = bind_given(value, param, resolver)
             artifacts += stored
+            if stored:
+                recorded[name] = describe_items(values[name], value)
             continue
         artifact = resolver.resolve(param, value)
         check_artifact_columns(artifact, param, store)
         artifacts.append(artifact)
         values[name] = BoundValue(artifact.hash, artifact)
-        recorded[name] = {"type": artifact.type, "hash": artifact.hash, "source": _source_of(value)}
+        recorded[name] = _describe_stored(artifact, value)
     return values, artifacts, recorded
+
+
+def describe_items(bound: BoundValue, given: Any) -> Any:
+    """Return a list or dict of files as it is recorded: each by its content, as a parameter of its own is."""
+    if bound.artifact is not None:
+        return _describe_stored(bound.artifact, given)
+    if bound.make is None:
+        return as_json(given)
+    if isinstance(given, dict):
+        return {str(k): describe_items(b, v) for b, (k, v) in zip(bound.items, given.items(), strict=True)}
+    return [describe_items(b, v) for b, v in zip(bound.items, given, strict=True)]
+
+
+def _describe_stored(artifact: Artifact, given: Any) -> dict[str, Any]:
+    return {"type": artifact.type, "hash": artifact.hash, "source": _source_of(given)}
 
 
 def describe_params(submission: Submission) -> dict[str, Any]:
@@ -207,6 +236,8 @@ def as_json(value: Any) -> Any:
         return sorted((as_json(v) for v in value), key=repr)
     if isinstance(value, dict):
         return {str(k): as_json(v) for k, v in value.items()}
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
     return value.isoformat() if isinstance(value, date) else str(getattr(value, "name", value))
 
 
@@ -225,6 +256,7 @@ def execute(
     settings: Settings,
     listener: RunListener | None = None,
     run_flow: Callable[[Submission], str] | None = None,
+    origin: Origin | None = None,
 ) -> str:
     """Run a workflow to its end and return the run's id.
 
@@ -232,12 +264,13 @@ def execute(
 
     Args:
         run_flow: how a run on Prefect is made; the `prefect` executor passes it.
+        origin: what the run has from an earlier one.
 
     Raises:
         UsageError, InputError, PlatformError: before the run began, or the platform failed in it.
         KeyboardInterrupt: Ctrl-C; the run is recorded as CANCELLED.
     """
-    submission = prepare(definition, params, options, settings, listener)
+    submission = prepare(definition, params, options, settings, listener, origin)
     if options.executor == "prefect":
         assert run_flow is not None, "the caller passes how a flow is run"
         return run_flow(submission)
@@ -257,9 +290,12 @@ def run_submission(
     run_id = run_id or new_run_id()
     with opened(submission.settings) as (catalog, store), captured(), _Interruption() as interruption:
         record, workflow, operators = describe_run(submission, run_id, flow_run_id, api_url)
-        snapshot = take_snapshot(
-            submission.definition.fn.__module__, submission.settings.snapshot_limit_bytes
-        ).encode()
+        snapshot = (
+            submission.origin.snapshot
+            or take_snapshot(
+                submission.definition.fn.__module__, submission.settings.snapshot_limit_bytes
+            ).encode()
+        )
         stored = store.put(snapshot)
         record = replace(record, code=replace(record.code, snapshot=stored.hash))
         context = RunContext(
@@ -270,6 +306,7 @@ def run_submission(
             store=store,
             listener=submission.listener,
             secrets=submission.secrets,
+            earlier=submission.origin.earlier,
         )
         resolver = InputResolver(catalog, store, submission.settings.file_limit_bytes)
         values: dict[str, BoundValue] = {}
@@ -390,8 +427,11 @@ def describe_run(
     definition, graph, options = submission.definition, submission.graph, submission.options
     fingerprint = definition.fingerprint()
     now = utc_now()
-    file = Path(definition.fn.__code__.co_filename)
-    code = read_commit(file.parent) if file.exists() else CodeInfo()
+    if submission.origin.snapshot is not None:
+        code = submission.origin.code
+    else:
+        file = Path(definition.fn.__code__.co_filename)
+        code = read_commit(file.parent) if file.exists() else CodeInfo()
     record = RunRecord(
         id=run_id,
         workflow=definition.name,
@@ -407,6 +447,7 @@ def describe_run(
         tags=dict(options.tags),
         notes=options.notes,
         parent_id=options.parent_id,
+        changes=submission.origin.changes,
         code=code,
         environment=read_environment(),
         process=get_process_owner(),
@@ -426,7 +467,7 @@ def describe_versions(definition: Definition, graph: Graph) -> tuple[WorkflowVer
     workflow = WorkflowVersion(
         name=definition.name,
         fingerprint=fingerprint.digest,
-        module=definition.fn.__module__,
+        module=get_first_name(definition.fn.__module__),
         source=fingerprint.source,
         doc=definition.interface.doc,
         interface=definition.interface.to_json(),
@@ -437,7 +478,7 @@ def describe_versions(definition: Definition, graph: Graph) -> tuple[WorkflowVer
         OperatorVersion(
             name=op.name,
             fingerprint=op.fingerprint().digest,
-            module=op.fn.__module__,
+            module=get_first_name(op.fn.__module__),
             source=op.fingerprint().source,
             doc=op.interface.doc,
             interface=op.interface.to_json(),

@@ -1,0 +1,116 @@
+"""The part of the client that runs again what has run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from flowlearner.client.run import Run
+from flowlearner.config import Settings
+from flowlearner.engine.base import RunListener
+from flowlearner.operation import Operator
+from flowlearner.records import RunRecord
+from flowlearner.replay.again import Request, resume_run, run_again
+
+
+class Replays:
+    """Running again what has run. The new run names the earlier one in `parent_id`."""
+
+    if TYPE_CHECKING:
+        settings: Settings
+
+        def get_run(self, run_id: str) -> Run: ...
+
+        def get_record(self, run_id: str) -> RunRecord: ...
+
+    def rerun(
+        self,
+        run_id: str,
+        *,
+        current: bool = False,
+        cache: bool = True,
+        secrets: Mapping[str, Any] | None = None,
+        executor: str | None = None,
+        listener: RunListener | None = None,
+        command: str = "",
+    ) -> Run:
+        """Run an earlier run again and wait for it: its code, parameters, seed, tags and executor.
+
+        Args:
+            current: today's code instead of that of then, which is kept with the run.
+            cache: False takes nothing from the cache.
+            secrets: values of Secret parameters, which are stored nowhere.
+            executor: another executor than that of then.
+
+        Raises:
+            UsageError, InputError: nothing has run.
+
+        Example:
+            again = client.rerun("1f3a", cache=False)
+            again.parent_id
+        """
+        request = Request(
+            params=secrets or {}, current=current, cache=cache, executor=executor, command=command
+        )
+        return self.run_request(run_id, request, listener)
+
+    def clone(
+        self,
+        run_id: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        replace: Mapping[str, Operator[Any, Any] | str] | None = None,
+        current: bool = False,
+        cache: bool = True,
+        executor: str | None = None,
+        listener: RunListener | None = None,
+        command: str = "",
+    ) -> Run:
+        """Run an earlier run with changes and wait for it. What differs is kept with the new run.
+
+        Args:
+            params: values by name that take the place of those of then.
+            replace: by node or operator the operator that takes its place, or its full name.
+            current: today's code instead of that of then.
+
+        Raises:
+            ParameterError, CompileError: a value or an operator does not fit; nothing has run.
+
+        Example:
+            deeper = client.clone("1f3a", {"max_depth": 8}, replace={"train": "operators.train.train_forest"})
+            deeper.record.changes
+        """
+        request = Request(params or {}, replace or {}, False, current, cache, executor, command)
+        return self.run_request(run_id, request, listener)
+
+    def resume(
+        self,
+        run_id: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        current: bool = False,
+        executor: str | None = None,
+        listener: RunListener | None = None,
+        command: str = "",
+    ) -> Run:
+        """Go on with a run that did not complete, as a new run, and wait for it: what is missing runs.
+
+        Args:
+            params: values by name that take the place of those of then; nodes that they reach run again.
+            current: today's code, such as with other resources or a bug that is mended.
+
+        Raises:
+            UsageError: the run completed, or still runs.
+
+        Example:
+            client.resume("1f3a").status
+        """
+        request = Request(params or {}, {}, False, current, True, executor, command)
+        return self.run_request(run_id, request, listener, goes_on=True)
+
+    def run_request(
+        self, run_id: str, request: Request, listener: RunListener | None = None, *, goes_on: bool = False
+    ) -> Run:
+        """Run an earlier run again as a request says; `rerun`, `clone` and `resume` make the usual ones."""
+        again = resume_run if goes_on else run_again
+        return self.get_run(again(self.get_record(run_id), request, self.settings, listener))

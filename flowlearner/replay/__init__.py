@@ -1,0 +1,1 @@
+"""Running again what has run: as it was, with changes, from where it ended, or to compare what comes out."""

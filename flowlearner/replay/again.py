@@ -1,0 +1,291 @@
+"""Makes new runs of earlier ones: as they were, with changes, or from where they ended."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from flowlearner.artifacts import ArtifactStore
+from flowlearner.cache import Earlier
+from flowlearner.catalog import Catalog
+from flowlearner.config import Settings
+from flowlearner.definition import Definition
+from flowlearner.engine.base import EXECUTORS, Origin, RunListener, RunOptions
+from flowlearner.engine.submit import as_json, execute, opened
+from flowlearner.errors import ArtifactError, InputError, NotFoundError, UsageError, shorten, suggest
+from flowlearner.graph import Graph
+from flowlearner.operation import Operator, is_restoring
+from flowlearner.params import ARTIFACT_PREFIX, bind_params
+from flowlearner.records import Change, RunRecord, Status
+from flowlearner.replay.code import Code, opened_code
+from flowlearner.replay.params import (
+    find_named_operator,
+    list_dropped,
+    read_params,
+    read_texts,
+)
+
+UNFINISHED = (Status.FAILED, Status.CANCELLED, Status.CRASHED)
+
+
+@dataclass(frozen=True)
+class Request:
+    """How an earlier run is run again.
+
+    Attributes:
+        params: values that take the place of the run's own; texts where `are_texts`.
+        operators: by node or operator the operator, or its name, that takes its place.
+        current: today's code instead of that of the snapshot.
+        cache: False looks nothing up.
+        executor: "prefect" or "local"; the run's own if left out.
+        command: the command line, for the record.
+    """
+
+    params: Mapping[str, Any] = field(default_factory=dict)
+    operators: Mapping[str, Operator[Any, Any] | str] = field(default_factory=dict)
+    are_texts: bool = False
+    current: bool = False
+    cache: bool = True
+    executor: str | None = None
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A run that is ready to be run again.
+
+    Attributes:
+        params: all parameters as they can be given.
+        operators: what takes the place of operators: what the run had replaced itself, and what is asked for.
+    """
+
+    run: RunRecord
+    code: Code
+    params: Mapping[str, Any]
+    operators: Mapping[str, Operator[Any, Any]]
+    request: Request
+
+    @property
+    def definition(self) -> Definition:
+        return self.code.definition
+
+    def make_options(self) -> RunOptions:
+        run, request = self.run, self.request
+        own = run.executor if run.executor in EXECUTORS else EXECUTORS[0]
+        return RunOptions(
+            experiment=run.experiment,
+            tags=run.tags,
+            notes=run.notes,
+            executor=request.executor or own,
+            seed=run.run_seed,
+            cache=request.cache,
+            parent_id=run.id,
+            command=request.command,
+        )
+
+
+def run_again(
+    run: RunRecord, request: Request, settings: Settings, listener: RunListener | None = None
+) -> str:
+    """Make a new run of an earlier one, with what is asked to be different; return its id.
+
+    Raises:
+        UsageError: nothing has run: the code does not import, a secret is missing, or a value or an operator
+            does not fit.
+        InputError: a file that was kept by reference is not what it was.
+    """
+    return _execute(run, request, settings, listener, goes_on=False)
+
+
+def resume_run(
+    run: RunRecord, request: Request, settings: Settings, listener: RunListener | None = None
+) -> str:
+    """Go on with a run that did not complete, as a new run; return its id.
+
+    Nodes that completed are not run again, those that are not cached included, as long as their code and
+    inputs are the same.
+
+    Raises:
+        UsageError: it completed, still runs, or is a trial; else as for `run_again`.
+    """
+    check_unfinished(run)
+    return _execute(run, request, settings, listener, goes_on=True)
+
+
+def check_unfinished(run: RunRecord) -> None:
+    """Raise UsageError for a run that there is no going on with."""
+    if run.sweep_id is not None:
+        raise UsageError(
+            f"run {run.id} is trial {run.trial_number} of sweep {run.sweep_id[:8]}; "
+            f"`flowlearner sweeps resume {run.sweep_id[:8]}` runs what is missing, `sweeps retry` what failed"
+        )
+    if not run.status.is_final:
+        process = run.process
+        who = f": process {process.pid} on {process.host}, of {run.owner}" if process else ""
+        raise UsageError(
+            f"run {run.id} still runs{who}. Wait for its end, or stop it: "
+            f"flowlearner runs cancel {run.id[:8]}"
+        )
+    if run.status not in UNFINISHED:
+        raise UsageError(
+            f"run {run.id} is {run.status}: nothing is missing. "
+            f"`flowlearner runs rerun {run.id[:8]}` runs it again"
+        )
+
+
+def _execute(
+    run: RunRecord, request: Request, settings: Settings, listener: RunListener | None, *, goes_on: bool
+) -> str:
+    listener = listener or RunListener()
+    with contextlib.ExitStack() as stack:
+        with opened(settings) as (catalog, store):
+            restored = stack.enter_context(opened_run(run, request, catalog, store, settings, listener))
+            code = restored.code
+            origin = Origin(
+                code=code.info,
+                snapshot=code.snapshot,
+                operators=restored.operators,
+                earlier=find_earlier(run, catalog) if goes_on else {},
+                changes=tuple(list_changes(restored)),
+            )
+        options = restored.make_options()
+        run_flow = None
+        if options.executor == "prefect":
+            # Prefect is loaded where it is used.
+            run_flow = importlib.import_module("flowlearner.engine.prefect_executor").run_flow
+        return execute(code.definition, restored.params, options, settings, listener, run_flow, origin)
+
+
+@contextlib.contextmanager
+def opened_run(
+    run: RunRecord,
+    request: Request,
+    catalog: Catalog,
+    store: ArtifactStore,
+    settings: Settings,
+    listener: RunListener,
+) -> Iterator[Restored]:
+    """Give a run as it can be run again; within the block imports find the modules that belong to it."""
+    if is_restoring.get():
+        raise UsageError("nothing is run again while the code of an earlier run is loaded")
+    with opened_code(run, catalog, store, settings, current=request.current) as code:
+        definition = code.definition
+        given = read_texts(definition, request.params) if request.are_texts else dict(request.params)
+        params = read_params(run, definition, given, catalog)
+        for name in list_dropped(run, definition):
+            listener.say(f"Workflow '{run.workflow}' has no parameter '{name}' any more; it is left out.")
+        check_stored(params, catalog, store)
+        operators = _find_operators(run, request, definition, params, catalog)
+        yield Restored(run, code, params, operators, request)
+
+
+def check_stored(params: Mapping[str, Any], catalog: Catalog, store: ArtifactStore) -> None:
+    """Raise InputError where a table or file that a run was given is lost, or is not what it was."""
+    for name, value in params.items():
+        if not isinstance(value, str) or not value.startswith(ARTIFACT_PREFIX):
+            continue
+        try:
+            store.check(catalog.get_artifact(value.removeprefix(ARTIFACT_PREFIX)))
+        except (ArtifactError, NotFoundError) as error:
+            raise InputError(f"parameter '{name}': {error}") from error
+
+
+def _find_operators(
+    run: RunRecord, request: Request, definition: Definition, params: Mapping[str, Any], catalog: Catalog
+) -> dict[str, Operator[Any, Any]]:
+    """Return what takes the place of operators: first what the run had replaced, then what is asked for.
+
+    Raises:
+        NotFoundError: the workflow has no such node or operator.
+    """
+    graph = compile_graph(definition, params, run.run_seed)
+    operators: dict[str, Operator[Any, Any]] = {}
+    if not request.current:
+        called = {n.name: n.operator for n in run.nodes}
+        for node in graph.nodes:
+            name = called.get(node.name, node.operator.name)
+            if name != node.operator.name:
+                operators[node.name] = find_named_operator(name, definition, run, catalog)
+    for target, wanted in request.operators.items():
+        names = {n.name: None for n in graph.nodes} | {n.operator.name: None for n in graph.nodes}
+        if target not in names:
+            raise NotFoundError(
+                f"workflow '{graph.workflow}' has no node or operator '{target}'; it has "
+                f"{shorten(names)}.{suggest(target, names)}"
+            )
+        found = find_named_operator(wanted, definition, run, catalog) if isinstance(wanted, str) else wanted
+        # A node by its name comes before an operator by its own, so each node that is meant is named.
+        for node in graph.nodes:
+            if target in (node.name, node.operator.name) and (
+                target == node.name or node.name not in request.operators
+            ):
+                operators[node.name] = found
+    return operators
+
+
+def compile_graph(
+    definition: Definition,
+    params: Mapping[str, Any],
+    seed: int,
+    operators: Mapping[str, Operator[Any, Any]] | None = None,
+) -> Graph:
+    """Compile a workflow for parameters.
+
+    Raises:
+        ParameterError, CompileError: as for a run.
+    """
+    bound = bind_params(definition, params, seed)
+    return definition.compile_with(bound.static, operators or {})
+
+
+def find_earlier(run: RunRecord, catalog: Catalog) -> dict[str, Earlier]:
+    """Return the results of a run's nodes that completed, as far as the catalog has them."""
+    done = [n for n in run.nodes if n.status is Status.COMPLETED]
+    artifacts = catalog.find_artifacts({o.hash for n in done for o in n.outputs}, with_previews=False)
+    return {
+        node.name: Earlier(run.id, node, {o.name: artifacts[o.hash] for o in node.outputs})
+        for node in done
+        if all(o.hash in artifacts for o in node.outputs)
+    }
+
+
+def list_changes(restored: Restored) -> Iterator[Change]:
+    """Yield in what a new run differs from the one that it is made of."""
+    run, request, definition = restored.run, restored.request, restored.definition
+    for name, value in restored.params.items():
+        if name not in request.params and name in run.params:
+            continue
+        param = definition.interface.by_name.get(name)
+        before = run.params.get(name)
+        if param is None or (isinstance(before, str) and before == "***"):
+            continue
+        after = as_json(value)
+        if isinstance(before, Mapping) and f"{ARTIFACT_PREFIX}{before.get('hash')}" == after:
+            continue
+        if type(after) is not type(before) or after != before:
+            yield Change("param", name, before, after)
+    called = {n.name: n.operator for n in run.nodes}
+    graph = compile_graph(definition, restored.params, run.run_seed, restored.operators)
+    for node in graph.nodes:
+        before = called.get(node.name)
+        if node.name in restored.operators and before not in (None, node.operator.name):
+            yield Change("operator", node.name, before, node.operator.name)
+    yield from _list_code_changes(restored, graph)
+
+
+def _list_code_changes(restored: Restored, graph: Graph) -> Iterator[Change]:
+    """Yield what differs in the code of nodes, and in that of the workflow itself, where today's runs."""
+    if not restored.request.current:
+        return
+    run = restored.run
+    now = restored.definition.fingerprint().digest
+    if now != run.workflow_fingerprint:
+        yield Change("code", run.workflow, run.workflow_fingerprint, now)
+    before = {n.name: n.fingerprint for n in run.nodes if n.fingerprint}
+    for node in graph.nodes:
+        digest = node.operator.fingerprint().digest
+        if node.name not in restored.operators and before.get(node.name, digest) != digest:
+            yield Change("code", node.name, before[node.name], digest)

@@ -1,0 +1,122 @@
+"""Finds the code of an earlier run: in its snapshot, or as the user's files are today."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from flowlearner.artifacts import ArtifactStore, Encoded
+from flowlearner.catalog import Catalog
+from flowlearner.config import Settings
+from flowlearner.definition import Definition
+from flowlearner.errors import NotFoundError, UsageError
+from flowlearner.loading import list_workflows, load_workflow
+from flowlearner.records import Artifact, CodeInfo, RunRecord
+from flowlearner.restoring import loaded_definition, read_modules
+
+SNAPSHOTS = "code"
+"""Folder below the home in which snapshots are unpacked."""
+
+
+@dataclass(frozen=True)
+class Code:
+    """The workflow of an earlier run.
+
+    Attributes:
+        info: commit and branch that it was captured with.
+        snapshot: where it was loaded from; None for today's code.
+    """
+
+    definition: Definition
+    info: CodeInfo = field(default_factory=CodeInfo)
+    snapshot: Encoded | None = None
+
+
+@contextlib.contextmanager
+def opened_code(
+    run: RunRecord, catalog: Catalog, store: ArtifactStore, settings: Settings, *, current: bool
+) -> Iterator[Code]:
+    """Give the workflow of a run; within the block imports find the modules that belong to it.
+
+    Args:
+        current: the code of today instead of that of the snapshot.
+
+    Raises:
+        UsageError: the code does not import any more, or the run has no snapshot.
+        NotFoundError: the workflow, or its file, is not there.
+        ArtifactError: the snapshot is lost.
+    """
+    module = find_module(run, catalog)
+    if current:
+        yield Code(_find_current(run, module))
+        return
+    if run.code.snapshot is None:
+        raise UsageError(
+            f"run {run.id} has no snapshot of its code, since it ended before its code was stored. "
+            "--current runs today's code"
+        )
+    artifact = catalog.get_artifact(run.code.snapshot)
+    modules = read_modules(artifact, store)
+    base = settings.home_path / SNAPSHOTS
+    with loaded_definition(artifact.hash, modules, base, module, run.workflow) as definition:
+        yield Code(definition, run.code, _encode_again(artifact, store))
+
+
+def _encode_again(artifact: Artifact, store: ArtifactStore) -> Encoded:
+    """Return a stored value so that it can be stored once more, wherever its bytes may be by then."""
+    data = store.open(artifact).read()
+
+    def write(sink: BinaryIO) -> None:
+        sink.write(data)
+
+    return Encoded(artifact.hash, artifact.codec, artifact.type, write, len(data), artifact.preview)
+
+
+def find_module(run: RunRecord, catalog: Catalog) -> str:
+    """Return the module of a run's workflow as it was named then."""
+    versions = catalog.get_workflow(run.workflow).versions
+    return next((v.module for v in versions if v.fingerprint == run.workflow_fingerprint), versions[0].module)
+
+
+def _find_current(run: RunRecord, module: str) -> Definition:
+    """Return the workflow as it is today: in this process's own script or notebook, or where it was."""
+    if module == "__main__":
+        for definition in list_workflows(sys.modules["__main__"]).values():
+            if definition.name == run.workflow:
+                return definition
+    tried = []
+    for place in _list_places(run, module):
+        try:
+            return load_workflow(f"{place}:{run.workflow}")
+        except NotFoundError as error:
+            tried.append(str(error))
+    where = f"module '{module}'" if module != "__main__" else "the script or notebook"
+    found = f": {'; '.join(tried)}" if tried else ""
+    raise NotFoundError(
+        f"run {run.id}: {where} of workflow '{run.workflow}' is not found from {Path.cwd()}{found}. Change "
+        "to the folder that it was run in, or leave --current out: its code is kept with the run"
+    )
+
+
+def _list_places(run: RunRecord, module: str) -> list[str]:
+    """Return where a workflow may be today: the Python files of the run's command line, then its module."""
+    words: list[str] = []
+    with contextlib.suppress(ValueError):
+        words = [w.partition(".py:")[0] + ".py" if ".py:" in w else w for w in shlex.split(run.command)]
+    # A file that is named is loaded anew where it was edited; a module stays as this process has it.
+    files = [w for w in (*words, f"{module}.py") if w.endswith(".py") and Path(w).expanduser().is_file()]
+    return [*dict.fromkeys(files), *([module] if module != "__main__" else [])]
+
+
+def describe_difference(run: RunRecord, fingerprints: dict[str, str]) -> list[str]:
+    """Return the names of nodes whose code is not what it was, though it is that of the snapshot.
+
+    Packages of another version count, and modules that were imported only after the run began.
+    """
+    before = {n.name: n.fingerprint for n in run.nodes if n.fingerprint}
+    return [name for name, now in fingerprints.items() if before.get(name, now) != now]
