@@ -5,11 +5,11 @@ from __future__ import annotations
 from types import TracebackType
 
 from flowlearner.catalog.connect import BUSY_TIMEOUT_S, Database
+from flowlearner.catalog.provenance import Provenance
 from flowlearner.catalog.schema import open_database
-from flowlearner.catalog.sweeps import Sweeps
 
 
-class Catalog(Sweeps):
+class Catalog(Provenance):
     """Runs, sweeps, nodes, metrics, artifacts and cache entries in one database.
 
     Safe to use from several threads and by several processes at once. Every method is one transaction;

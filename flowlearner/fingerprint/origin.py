@@ -119,6 +119,13 @@ def find_package_version(top: str) -> str:
     return versions[0] if len(set(versions)) == 1 else ", ".join(versions)
 
 
+def list_distribution_names(top: str) -> list[str]:
+    """Return the names, in lower case with dashes, under which a top-level module may be installed."""
+    names = [top, *filter(None, [_DISTRIBUTIONS.get(top)])]
+    names += importlib.metadata.packages_distributions().get(top, [])
+    return list(dict.fromkeys(name.lower().replace("_", "-") for name in names))
+
+
 def _provides(distribution: importlib.metadata.Distribution, top: str) -> bool:
     record = distribution.read_text("RECORD") or distribution.read_text("top_level.txt") or ""
     return re.search(rf"^{re.escape(top)}(/|\.|$)", record, re.MULTILINE) is not None

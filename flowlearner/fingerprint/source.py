@@ -95,6 +95,20 @@ class Tree:
         return textwrap.dedent("".join(lines))
 
 
+def map_bindings(body: Iterable[ast.AST]) -> dict[str, list[ast.stmt]]:
+    """Return by name what binds it in a module or function as written: definitions, imports, assignments.
+
+    Args:
+        body: its statements; those of functions and classes in it are left out.
+    """
+    found: dict[str, list[ast.stmt]] = {}
+    for statement in _list_statements(body, with_definitions=True):
+        names = {statement.name} if isinstance(statement, _DEFINITIONS) else _list_targets(statement)
+        for name in names:
+            found.setdefault(name, []).append(statement)
+    return found
+
+
 def _covers(node: ast.AST, code: CodeType) -> bool:
     body: Any = getattr(node, "body", node)
     if not isinstance(body, ast.AST):
@@ -116,15 +130,18 @@ def _list_codes(code: CodeType) -> Iterator[CodeType]:
             yield from _list_codes(inner)
 
 
-def _list_statements(body: Iterable[ast.AST]) -> Iterator[ast.stmt]:
+def _list_statements(body: Iterable[ast.AST], *, with_definitions: bool = False) -> Iterator[ast.stmt]:
     for statement in body:
         if isinstance(statement, _DEFINITIONS):
+            if with_definitions:
+                yield statement
             continue
         if isinstance(statement, ast.stmt):
             yield statement
         if isinstance(statement, (ast.stmt, ast.ExceptHandler, ast.match_case)):
             for name in ("body", "orelse", "finalbody", "handlers", "cases"):
-                yield from _list_statements(getattr(statement, name, ()))
+                inner = getattr(statement, name, ())
+                yield from _list_statements(inner, with_definitions=with_definitions)
 
 
 def _list_targets(statement: ast.stmt) -> set[str]:

@@ -1,0 +1,233 @@
+"""Compares two runs of a node: their code, and each input back to what changed it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from flowlearner.explaining.changes import Change, compare_reaches, diff_texts
+from flowlearner.explaining.difference import (
+    Difference,
+    describe_change,
+    describe_param,
+    describe_values,
+    show_given,
+    tell_causes,
+)
+from flowlearner.explaining.reach import Code
+from flowlearner.explaining.sources import Sources
+from flowlearner.fingerprint.origin import list_distribution_names
+from flowlearner.records import NodeRun
+
+_COLLECTIONS = ("list", "tuple", "dict")
+
+
+class Comparer:
+    """Compares node runs; what was compared once is remembered.
+
+    Args:
+        sources: where runs and their code are read.
+    """
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+        self._codes: dict[tuple[str, str, str, str, str], list[Difference]] = {}
+        self._causes: dict[tuple[str, str, str, str], tuple[Difference, ...]] = {}
+
+    def compare(self, run_id: str, node: NodeRun, base_id: str, base: NodeRun) -> list[Difference]:
+        """Return what differs from an earlier node run: first the code, then the inputs."""
+        found = self._compare_code(run_id, node, base_id, base)
+        for name, hash_ in node.inputs.items():
+            if name not in base.inputs or base.inputs[name] == hash_:
+                continue
+            after = self._sources.find_binding(run_id, node.name, name)
+            before = self._sources.find_binding(base_id, base.name, name)
+            found += self._compare_bindings(run_id, node.name, base_id, name, before, after)
+        return found
+
+    def list_upstream(self, run_id: str, node: str) -> list[str]:
+        """Return the nodes whose outputs a node takes."""
+        bindings = self._sources.find_inputs(run_id, node).values()
+        return list(dict.fromkeys(ref["node"] for binding in bindings for ref in _iter_refs(binding)))
+
+    # Code
+
+    def _compare_code(self, run_id: str, node: NodeRun, base_id: str, base: NodeRun) -> list[Difference]:
+        if node.fingerprint == base.fingerprint:
+            return []
+        key = (run_id, base_id, node.operator, node.fingerprint, base.fingerprint)
+        if key not in self._codes:
+            self._codes[key] = self._list_code_changes(run_id, node, base_id, base)
+        return list(self._codes[key])
+
+    def _list_code_changes(self, run_id: str, node: NodeRun, base_id: str, base: NodeRun) -> list[Difference]:
+        after = self._sources.find_reach(run_id, node)
+        before = self._sources.find_reach(base_id, base)
+        if after is None or before is None:
+            return self._compare_versions(node, base)
+        found = [describe_change(c, node.name) for c in compare_reaches(before, after)]
+        found += self._compare_packages(run_id, node, base_id, before.packages | after.packages)
+        return found or [self._tell_undetermined(node, after.computed, sorted(after.environment))]
+
+    def _compare_versions(self, node: NodeRun, base: NodeRun) -> list[Difference]:
+        """Compare the operator's own source, which the catalog has, where a snapshot is gone."""
+        after = self._sources.find_version(node.operator, node.fingerprint)
+        before = self._sources.find_version(base.operator, base.fingerprint)
+        if after is not None and before is not None:
+            reaches = [
+                Code({"code": {"source": v.source, "package": False}}).find_reach("code", v.name, v.source)
+                for v in (before, after)
+            ]
+            if reaches[0] is not None and reaches[1] is not None:
+                found = compare_reaches(reaches[0], reaches[1])
+                if found:
+                    return [describe_change(c, node.name) for c in found]
+            elif before.source != after.source:
+                diff = diff_texts(before.source, after.source, node.operator)
+                change = Change("operator", node.operator, after.module, diff=diff)
+                return [describe_change(change, node.name)]
+        text = "its code changed; the snapshot of one of the two runs that could say where is gone"
+        return [Difference("undetermined", node.operator, text, node.name)]
+
+    def _compare_packages(
+        self, run_id: str, node: NodeRun, base_id: str, packages: frozenset[str]
+    ) -> Iterator[Difference]:
+        before, after = (self._sources.get_run(i).environment for i in (base_id, run_id))
+        if before is None or after is None or before.id == after.id:
+            return
+        for top in sorted(packages):
+            for name in list_distribution_names(top):
+                old, new = before.packages.get(name), after.packages.get(name)
+                if old != new:
+                    text = f"package {name}: {old or 'none'} → {new or 'none'}"
+                    yield Difference("package", name, text, node.name, old, new)
+
+    def _tell_undetermined(self, node: NodeRun, values: list[str], variables: list[str]) -> Difference:
+        hints = [f"what {_list(values)} held"] if values else []
+        hints += [f"the environment's {_list(variables)}"] if variables else []
+        where = f"; it may be {', or '.join(hints)}" if hints else ""
+        text = f"the source that it reaches is the same, and what it found there when it ran is not{where}"
+        return Difference("undetermined", node.operator, text, node.name)
+
+    # Inputs
+
+    def _compare_bindings(
+        self, run_id: str, node: str, base_id: str, name: str, before: Any, after: Any
+    ) -> list[Difference]:
+        kind = _kind_of(after)
+        if kind != _kind_of(before) or (kind in _COLLECTIONS and not _are_alike(before[kind], after[kind])):
+            old, new = self._show(base_id, before), self._show(run_id, after)
+            text = f"input '{name}' is {new}, it was {old}"
+            return [Difference("binding", name, text, node, before, after)]
+        if kind in _COLLECTIONS:
+            items = after[kind]
+            keys = list(items) if isinstance(items, dict) else list(range(len(items)))
+            found = []
+            for key in keys:
+                item = self._compare_bindings(run_id, node, base_id, name, before[kind][key], items[key])
+                found += [d for d in item if not _is_same(d) and d not in found]
+            return found or [_tell_same(node, name)]
+        if kind == "param":
+            old, new = (self._read_param(i, b) for i, b in ((base_id, before), (run_id, after)))
+            return [describe_param(node, after["param"], old, new)]
+        if kind == "run_seed":
+            seeds = self._sources.get_run(base_id).run_seed, self._sources.get_run(run_id).run_seed
+            return [describe_values("seed", node, name, *seeds)]
+        if kind == "literal":
+            return [describe_values("constant", node, name, before["literal"], after["literal"])]
+        if kind == "node":
+            return self._compare_upstream(run_id, node, base_id, name, before, after)
+        return [_tell_same(node, name)]
+
+    def _compare_upstream(
+        self, run_id: str, node: str, base_id: str, name: str, before: Any, after: Any
+    ) -> list[Difference]:
+        old = self._find_output(base_id, before)
+        new = self._find_output(run_id, after)
+        if old is not None and old == new:
+            return []
+        causes = self._find_causes(run_id, after["node"], base_id, before["node"])
+        source = f"{after['node']}.{after['output']}"
+        why = f": {tell_causes(causes)}" if causes else ""
+        text = f"input '{name}' changed, with {source}{why}"
+        return [Difference("input", name, text, node, old, new, causes=causes)]
+
+    def _find_causes(self, run_id: str, name: str, base_id: str, base_name: str) -> tuple[Difference, ...]:
+        """Return what made that a node gave something else than in an earlier run, at its roots."""
+        key = (run_id, name, base_id, base_name)
+        if key in self._causes:
+            return self._causes[key]
+        self._causes[key] = ()
+        node, base = self._sources.find_node(run_id, name), self._sources.find_node(base_id, base_name)
+        if node is None or base is None or node.operator != base.operator:
+            return ()
+        found: list[Difference] = []
+        for difference in self.compare(run_id, node, base_id, base):
+            # What earlier nodes gave is no root.
+            found += [d for d in difference.causes or [difference] if d not in found]
+        if not found and [o.hash for o in node.outputs] != [o.hash for o in base.outputs]:
+            text = (
+                f"'{name}' gave another result from the same code and inputs: it is not deterministic, or it "
+                "reads what is not among its inputs"
+            )
+            found.append(Difference("unstable", name, text, name))
+        self._causes[key] = tuple(found)
+        return self._causes[key]
+
+    def _find_output(self, run_id: str, ref: Any) -> str | None:
+        node = self._sources.find_node(run_id, ref["node"])
+        outputs = node.outputs if node else ()
+        return next((o.hash for o in outputs if o.name == ref["output"]), None)
+
+    def _read_param(self, run_id: str, binding: Any) -> Any:
+        return self._sources.get_run(run_id).params.get(binding["param"])
+
+    def _show(self, run_id: str, binding: Any) -> str:
+        """Return what an input is bound to, in words."""
+        kind = _kind_of(binding)
+        if kind == "param":
+            return f"{show_given(self._read_param(run_id, binding))} (parameter '{binding['param']}')"
+        if kind == "node":
+            return f"{binding['node']}.{binding['output']}"
+        if kind == "run_seed":
+            return f"the run's seed {self._sources.get_run(run_id).run_seed}"
+        if kind == "literal":
+            return show_given(binding["literal"])
+        if kind in _COLLECTIONS:
+            count = len(binding[kind])
+            return f"a {kind} of {count} {'item' if count == 1 else 'items'}"
+        return "not recorded"
+
+
+def _kind_of(binding: Any) -> str:
+    kinds = ("node", "param", "run_seed", "literal", *_COLLECTIONS)
+    return next((k for k in kinds if isinstance(binding, dict) and k in binding), "")
+
+
+def _are_alike(before: Any, after: Any) -> bool:
+    """Tell whether two collections have the same keys, or the same length."""
+    return list(before) == list(after) if isinstance(after, dict) else len(before) == len(after)
+
+
+def _iter_refs(binding: Any) -> Iterator[Any]:
+    kind = _kind_of(binding)
+    if kind == "node":
+        yield binding
+    elif kind in _COLLECTIONS:
+        items = binding[kind]
+        for item in items.values() if isinstance(items, dict) else items:
+            yield from _iter_refs(item)
+
+
+def _is_same(difference: Difference) -> bool:
+    """Tell whether an item of a collection is as it was."""
+    return difference.kind != "input" and difference.before == difference.after
+
+
+def _tell_same(node: str, name: str) -> Difference:
+    return Difference("binding", name, f"input '{name}' changed", node)
+
+
+def _list(names: list[str]) -> str:
+    shown = [f"'{n}'" for n in dict.fromkeys(names)]
+    return ", ".join(shown[:5]) + (f" and {len(shown) - 5} more" if len(shown) > 5 else "")
