@@ -239,6 +239,32 @@ class Change:
     after: Any
 
 
+VERDICTS = ("REPRODUCED", "DRIFTED", "ENVIRONMENT-CHANGED")
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What came of running a run again, without the cache, to compare.
+
+    Attributes:
+        verdict: "REPRODUCED", "DRIFTED" or "ENVIRONMENT-CHANGED".
+        times: how often it ran.
+        diverged: the first node in the order of the graph that gave something else, as JSON: node, operator,
+            difference.
+        nodes: what became of each node, as JSON: node, operator, verdict, difference.
+        packages: what is installed in another version than then, as JSON: name, before, now.
+    """
+
+    run_id: str
+    verdict: str
+    at: datetime
+    owner: str
+    times: int = 1
+    diverged: Mapping[str, Any] | None = None
+    nodes: tuple[Mapping[str, Any], ...] = ()
+    packages: tuple[Mapping[str, Any], ...] = ()
+
+
 @dataclass(frozen=True)
 class RunRecord:
     """A run with everything that a person may ask about it.
@@ -248,6 +274,7 @@ class RunRecord:
         metrics: the last value of each metric.
         nodes: in compiled order; empty where the record was listed without them.
         changes: in what it differs from its parent.
+        reproduction: the latest verdict on whether it comes out equal.
         prefect_flow_run_id: id of the Prefect flow run, if there was one.
         prefect_api_url: the server that holds it.
     """
@@ -271,6 +298,7 @@ class RunRecord:
     error: ErrorInfo | None = None
     parent_id: str | None = None
     changes: tuple[Change, ...] = ()
+    reproduction: Reproduction | None = None
     sweep_id: str | None = None
     trial_number: int | None = None
     code: CodeInfo = CodeInfo()

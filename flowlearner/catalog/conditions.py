@@ -14,14 +14,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, TypeAlias
 
-from sqlalchemy import Select, and_, case, false, not_, or_, select
+from sqlalchemy import Select, Table, and_, case, false, not_, or_, select
 
 from flowlearner.catalog import tables as t
 from flowlearner.catalog.query import And, Comparison, Name, Not, Or, Tree, Value
 from flowlearner.catalog.reading import starts_with
 from flowlearner.catalog.rows import TEXT_LIMIT, to_us
 from flowlearner.errors import QueryError, shorten, suggest
-from flowlearner.records import Status, clean
+from flowlearner.records import VERDICTS, Status, clean
 
 Condition: TypeAlias = Any
 """A `ColumnElement[bool]`; SQLAlchemy gives most of what they are made of as Any."""
@@ -51,7 +51,7 @@ class Attribute:
     """What a query calls a property of a run.
 
     Attributes:
-        kind: "text", "id" (any prefix fits), "status", "time", "number", "seconds" or "flag".
+        kind: "text", "id" (any prefix fits), "status", "verdict", "time", "number", "seconds" or "flag".
         column: what it is in SQL.
         may_miss: whether it can be NULL.
     """
@@ -63,6 +63,15 @@ class Attribute:
 
 _c = t.RUN.c
 DURATION: Any = (_c.finished_us - _c.started_us) / 1e6
+# The latest; a run that nobody reproduced has none.
+VERDICT: Any = (
+    select(t.REPRODUCTION.c.verdict)
+    .where(t.REPRODUCTION.c.run_id == _c.id)
+    .order_by(t.REPRODUCTION.c.id.desc())
+    .limit(1)
+    .correlate(t.RUN)
+    .scalar_subquery()
+)
 
 ATTRIBUTES: dict[str, Attribute] = {
     "id": Attribute("id", _c.id),
@@ -79,6 +88,7 @@ ATTRIBUTES: dict[str, Attribute] = {
     "nodes": Attribute("number", _c.node_count),
     "cached": Attribute("number", _c.cached_count),
     "parent": Attribute("id", _c.parent_id, True),
+    "reproduction": Attribute("verdict", VERDICT, True),
     "sweep": Attribute("id", _c.sweep_id, True),
     "trial": Attribute("number", _c.trial_number, True),
     "commit": Attribute("id", _c.code_commit, True),
@@ -185,7 +195,9 @@ class Compiler:
         if kind == "metric" or (not kind and name.text in self.metrics):
             return self.compare_metric(comparison)
         if kind == "param" or (not kind and name.text in self.params):
-            return self.compare_param(comparison)
+            return self.compare_param(comparison, t.PARAM)
+        if kind == "change":
+            return self.compare_param(comparison, t.CHANGE)
         return self.compare_tag(comparison)
 
     # Numbers, texts and times against a column that is never NULL where it is compared
@@ -201,7 +213,9 @@ class Compiler:
         elif kind in ("number", "seconds"):
             found = self._each(comparison, lambda op, v: self._number(column, op, v, comparison, kind))
         elif kind == "status":
-            found = self._each(comparison, lambda op, v: self._status(op, v, comparison))
+            found = self._each(comparison, lambda op, v: self._word(self.status, Status, op, v, comparison))
+        elif kind == "verdict":
+            found = self._each(comparison, lambda op, v: self._word(column, VERDICTS, op, v, comparison))
         elif kind == "id":
             found = self._each(comparison, lambda op, v: self._id(column, op, v, comparison))
         else:
@@ -249,14 +263,17 @@ class Compiler:
             )
         return order
 
-    def _status(self, operator: str, value: Value, comparison: Comparison) -> Condition:
-        word = value.text.upper()
+    def _word(
+        self, column: Any, words: Iterable[str], operator: str, value: Value, comparison: Comparison
+    ) -> Condition:
+        """Compare with one of a few words, in any case."""
+        word, known = value.text.upper(), list(map(str, words))
         if operator not in ("=", "!="):
-            raise self.fail("compare 'status' with =, != or IN", comparison.position)
-        if word not in Status.__members__:
-            hint = f"{suggest(word, Status)} There are {shorten(Status)}"
-            raise self.fail(f"no status '{value.text}'.{hint}", value.position)
-        return ORDERS[operator](self.status, word)
+            raise self.fail(f"compare '{comparison.name}' with =, != or IN", comparison.position)
+        if word not in known:
+            hint = f"{suggest(word, known)} There are {shorten(known)}"
+            raise self.fail(f"no {comparison.name} '{value.text}'.{hint}", value.position)
+        return ORDERS[operator](column, word)
 
     def _id(self, column: Any, operator: str, value: Value, comparison: Comparison) -> Condition:
         if operator not in ("=", "!="):
@@ -344,8 +361,8 @@ class Compiler:
 
         return self._is_among(runs.where(self._each(comparison, compare)))
 
-    def compare_param(self, comparison: Comparison) -> Condition:
-        p = t.PARAM.c
+    def compare_param(self, comparison: Comparison, table: Table) -> Condition:
+        p = table.c
         runs = select(p.run_id).where(p.name == clean(comparison.name.text))
         if comparison.operator == "null":
             return not_(self._is_among(runs.where(p.text.is_not(None))))

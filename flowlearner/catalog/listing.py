@@ -26,7 +26,7 @@ from flowlearner.records import RunRecord, Status, clean
 
 _c = t.RUN.c
 NEWEST_FIRST = (_c.created_us.desc(), _c.id)
-VALUE_TABLES: dict[str, Any] = {"metric": t.METRIC, "param": t.PARAM, "tag": t.TAG}
+VALUE_TABLES: dict[str, Any] = {"metric": t.METRIC, "param": t.PARAM, "tag": t.TAG, "change": t.CHANGE}
 MOST_NAMES_SUGGESTED = 1000
 NEWEST_LOOKED_AT = 2000
 """How many runs a search looks at one by one, before it collects all runs that fit each comparison."""

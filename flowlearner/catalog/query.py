@@ -2,8 +2,9 @@
 
     status = FAILED AND (metric.auc >= 0.7 OR param.eta < 0.1) AND NOT tag.team IN ('ops', "web")
 
-A name is an attribute, or `metric.x`, `param.x`, `tag.x`; a name that holds other signs is quoted
-(`metric."log loss"`). Operators: = != < <= > >= ~ (contains) !~ LIKE IN, IS NULL. Keywords in any case.
+A name is an attribute, or `metric.x`, `param.x`, `tag.x`, or `change.x`: what a run that was made of another
+has instead. A name that holds other signs is quoted (`metric."log loss"`). Operators: = != < <= > >= ~
+(contains) !~ LIKE IN, IS NULL. Keywords in any case.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ KINDS = {
     "params": "param",
     "parameter": "param",
     "parameters": "param",
+    "change": "change",
+    "changes": "change",
     "tag": "tag",
     "tags": "tag",
     "attribute": "attribute",
@@ -37,14 +40,14 @@ EXAMPLE = "such as status = FAILED or metric.auc > 0.7"
 
 @dataclass(frozen=True)
 class Name:
-    """What is compared: `kind` is "metric", "param", "tag", "attribute", or "" for a bare name."""
+    """What is compared: `kind` is "metric", "param", "tag", "change", "attribute", or "" for a bare name."""
 
     kind: str
     text: str
     position: int
 
     def __str__(self) -> str:
-        return f"{self.kind}.{self.text}" if self.kind in ("metric", "param", "tag") else self.text
+        return f"{self.kind}.{self.text}" if self.kind in ("metric", "param", "tag", "change") else self.text
 
 
 @dataclass(frozen=True)

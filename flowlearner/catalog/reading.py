@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import Connection, Select, case, func, select
 
 from flowlearner.catalog import tables as t
-from flowlearner.catalog.entries import Entries
 from flowlearner.catalog.part import chunks
+from flowlearner.catalog.reproductions import Reproductions
 from flowlearner.catalog.rows import (
     EPOCH,
     MICROSECOND,
@@ -41,7 +41,7 @@ CANDIDATES_SHOWN = 11
 LARGEST = 2**63 - 1
 
 
-class Reading(Entries):
+class Reading(Reproductions):
     """Reading single runs. An id may be any prefix that only one run has."""
 
     def resolve_run_id(self, prefix: str) -> str:
@@ -68,7 +68,7 @@ class Reading(Entries):
         raise NotFoundError(f"run '{prefix}' is ambiguous: {shorten(found)}. Give more of the id")
 
     def get_run(self, run_id: str) -> RunRecord:
-        """Return a run with its nodes; five statements, however large it is.
+        """Return a run with its nodes; eight statements, however large it is.
 
         Raises:
             NotFoundError: no run has the id, or several start with it.
@@ -137,7 +137,7 @@ class Reading(Entries):
     def _to_runs(
         self, connection: Connection, rows: Sequence[Any], nodes: dict[str, Any] | None = None
     ) -> list[RunRecord]:
-        """Give rows of runs their metrics, tags and environments: three statements for up to 512 runs."""
+        """Give rows of runs what belongs to them: five statements for up to 512 runs."""
         ids = [row["id"] for row in rows]
         metrics: dict[str, dict[str, float]] = {i: {} for i in ids}
         tags: dict[str, dict[str, str]] = {i: {} for i in ids}
@@ -151,6 +151,7 @@ class Reading(Entries):
                 select(g.run_id, g.name, g.value).where(g.run_id.in_(some)).order_by(g.run_id, g.name)
             ):
                 tags[run_id][name] = text
+        verdicts, changes = self.find_again(connection, ids)
         environments = self._find_environments(connection, {r["environment_id"] for r in rows})
         return [
             to_run(
@@ -159,6 +160,8 @@ class Reading(Entries):
                 tags[row["id"]],
                 environments.get(row["environment_id"]),
                 (nodes or {}).get(row["id"], ()),
+                changes.get(row["id"], ()),
+                verdicts.get(row["id"]),
             )
             for row in rows
         ]

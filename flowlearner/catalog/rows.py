@@ -11,6 +11,7 @@ from typing import Any
 from flowlearner.records import (
     Artifact,
     CacheEntry,
+    Change,
     CodeInfo,
     Environment,
     ErrorInfo,
@@ -19,6 +20,7 @@ from flowlearner.records import (
     NodeRun,
     OutputRecord,
     Owner,
+    Reproduction,
     RunRecord,
     Status,
     clean,
@@ -280,6 +282,8 @@ def to_run(
     tags: Mapping[str, str],
     environment: Environment | None,
     nodes: tuple[NodeRun, ...] = (),
+    changes: Sequence[Change] = (),
+    reproduction: Reproduction | None = None,
 ) -> RunRecord:
     created_at = from_us(row["created_us"])
     assert created_at is not None
@@ -302,6 +306,8 @@ def to_run(
         notes=row["notes"],
         error=to_error(row["error"]),
         parent_id=row["parent_id"],
+        changes=tuple(changes),
+        reproduction=reproduction,
         sweep_id=row["sweep_id"],
         trial_number=row["trial_number"],
         code=CodeInfo(row["code_commit"], row["code_branch"], bool(row["code_dirty"]), row["code_snapshot"]),
@@ -314,6 +320,15 @@ def to_run(
         deleted_at=from_us(row["deleted_us"]),
         nodes=nodes,
     )
+
+
+def change_rows(run: RunRecord) -> list[dict[str, Any]]:
+    rows = []
+    for change in run.changes:
+        (compared,) = param_rows(run.id, {change.name: change.after})
+        exact = {"before": json_text(change.before), "after": json_text(change.after)}
+        rows.append(compared | exact | {"kind": change.kind})
+    return rows
 
 
 def param_rows(run_id: str, params: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -27,10 +27,10 @@ from sqlalchemy import (
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
-SCHEMA = "0002"
+SCHEMA = "0003"
 """Revision of these tables; the newest file in migrations/versions."""
 
-KNOWN_SCHEMAS = ("0001", "0002")
+KNOWN_SCHEMAS = ("0001", "0002", "0003")
 """Every revision there has been, oldest first; one that is not listed was made by a newer flowlearner."""
 
 NAMING = {
@@ -283,6 +283,38 @@ class ParamRow(Base, table=True):
     )
 
 
+class ChangeRow(Base, table=True):
+    """One thing in which a run differs from its parent; `number` and `text` are what queries compare."""
+
+    __tablename__ = "change"
+
+    run_id: str = _key()
+    kind: str = _key()
+    name: str = _key()
+    before: str = _text()
+    after: str = _text()
+    number: float | None = _number()
+    text: str | None = _text_or_null()
+
+    __table_args__ = (_of_run(), Index("ix_change_name", "name", "run_id"))
+
+
+class ReproductionRow(Base, table=True):
+    """What came of running a run again to compare; `body` is what diverged, the nodes and the packages."""
+
+    __tablename__ = "reproduction"
+
+    id: int | None = _row_number()
+    run_id: str = _text()
+    at_us: int = _whole()
+    verdict: str = _text()
+    owner: str = _text()
+    times: int = _whole()
+    body: str = _text()
+
+    __table_args__ = (_of_run(), Index("ix_reproduction_run", "run_id", "id"))
+
+
 class TagRow(Base, table=True):
     __tablename__ = "tag"
 
@@ -422,6 +454,8 @@ RUN = _table("run")
 SWEEP = _table("sweep")
 NODE_RUN = _table("node_run")
 PARAM = _table("param")
+CHANGE = _table("change")
+REPRODUCTION = _table("reproduction")
 TAG = _table("tag")
 METRIC = _table("metric")
 METRIC_POINT = _table("metric_point")

@@ -15,6 +15,7 @@ from flowlearner.catalog import tables as t
 from flowlearner.catalog.part import Part, chunks
 from flowlearner.catalog.rows import (
     artifact_row,
+    change_rows,
     entry_row,
     error_text,
     json_text,
@@ -29,6 +30,7 @@ from flowlearner.catalog.rows import (
     to_us,
 )
 from flowlearner.catalog.statements import (
+    CHANGES,
     ENTRIES,
     ENVIRONMENTS,
     EXPERIMENTS,
@@ -118,6 +120,7 @@ class Writing(Part):
                 ) from error
             insert(connection, PARAMS, param_rows(run.id, run.params))
             insert(connection, TAGS, tag_rows(run.id, run.tags))
+            insert(connection, CHANGES, change_rows(run))
             insert(connection, USES, uses)
         self._remember_workflow(run.id, run.workflow)
 

@@ -11,7 +11,16 @@ from typing import Any, Protocol
 
 from flowlearner.errors import NotFoundError, shorten, suggest
 from flowlearner.lease import is_dead
-from flowlearner.records import Artifact, ErrorInfo, NodeRun, OutputRecord, RunRecord, Status, describe_crash
+from flowlearner.records import (
+    Artifact,
+    ErrorInfo,
+    NodeRun,
+    OutputRecord,
+    Reproduction,
+    RunRecord,
+    Status,
+    describe_crash,
+)
 
 
 class Reader(Protocol):
@@ -156,6 +165,11 @@ class Run:
                 for name, o in record.outputs.items()
             },
             "nodes": [node_json(n) for n in record.nodes],
+            "changes": [
+                {"kind": c.kind, "name": c.name, "before": to_plain(c.before), "after": to_plain(c.after)}
+                for c in record.changes
+            ],
+            "reproduction": None if record.reproduction is None else verdict_json(record.reproduction),
             "code": {
                 "commit": record.code.commit,
                 "dirty": record.code.dirty,
@@ -251,6 +265,18 @@ def find_duration_s(started: datetime | None, finished: datetime | None, status:
     if finished is None:
         return (datetime.now(UTC) - started).total_seconds() if status is Status.RUNNING else None
     return (finished - started).total_seconds()
+
+
+def verdict_json(found: Reproduction) -> dict[str, Any]:
+    """Return a verdict as JSON values, without what became of each node."""
+    return {
+        "verdict": found.verdict,
+        "at": time_json(found.at),
+        "owner": found.owner,
+        "times": found.times,
+        "diverged": to_plain(found.diverged),
+        "packages": to_plain(found.packages),
+    }
 
 
 def node_json(node: NodeRun) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from flowlearner.graph import Graph
 from flowlearner.operation import Operator, is_restoring
 from flowlearner.params import ARTIFACT_PREFIX, bind_params
 from flowlearner.records import Change, RunRecord, Status
-from flowlearner.replay.code import Code, opened_code
+from flowlearner.replay.code import Code, include_operators, opened_code
 from flowlearner.replay.params import (
     find_named_operator,
     list_dropped,
@@ -149,7 +149,7 @@ def _execute(
                 snapshot=code.snapshot,
                 operators=restored.operators,
                 earlier=find_earlier(run, catalog) if goes_on else {},
-                changes=tuple(list_changes(restored)),
+                changes=tuple(list_changes(restored, catalog)),
             )
         options = restored.make_options()
         run_flow = None
@@ -179,6 +179,7 @@ def opened_run(
             listener.say(f"Workflow '{run.workflow}' has no parameter '{name}' any more; it is left out.")
         check_stored(params, catalog, store)
         operators = _find_operators(run, request, definition, params, catalog)
+        code = include_operators(code, operators.values(), settings.snapshot_limit_bytes)
         yield Restored(run, code, params, operators, request)
 
 
@@ -217,11 +218,9 @@ def _find_operators(
                 f"{shorten(names)}.{suggest(target, names)}"
             )
         found = find_named_operator(wanted, definition, run, catalog) if isinstance(wanted, str) else wanted
-        # A node by its name comes before an operator by its own, so each node that is meant is named.
+        # The name of an operator means it wherever it is called, but for nodes that are named themselves.
         for node in graph.nodes:
-            if target in (node.name, node.operator.name) and (
-                target == node.name or node.name not in request.operators
-            ):
+            if node.name == target or (node.operator.name == target and node.name not in request.operators):
                 operators[node.name] = found
     return operators
 
@@ -252,7 +251,7 @@ def find_earlier(run: RunRecord, catalog: Catalog) -> dict[str, Earlier]:
     }
 
 
-def list_changes(restored: Restored) -> Iterator[Change]:
+def list_changes(restored: Restored, catalog: Catalog) -> Iterator[Change]:
     """Yield in what a new run differs from the one that it is made of."""
     run, request, definition = restored.run, restored.request, restored.definition
     for name, value in restored.params.items():
@@ -273,17 +272,19 @@ def list_changes(restored: Restored) -> Iterator[Change]:
         before = called.get(node.name)
         if node.name in restored.operators and before not in (None, node.operator.name):
             yield Change("operator", node.name, before, node.operator.name)
-    yield from _list_code_changes(restored, graph)
+    yield from _list_code_changes(restored, graph, catalog)
 
 
-def _list_code_changes(restored: Restored, graph: Graph) -> Iterator[Change]:
-    """Yield what differs in the code of nodes, and in that of the workflow itself, where today's runs."""
+def _list_code_changes(restored: Restored, graph: Graph, catalog: Catalog) -> Iterator[Change]:
+    """Yield the nodes whose code differs, and the workflow where its own does, if today's code runs."""
     if not restored.request.current:
         return
     run = restored.run
-    now = restored.definition.fingerprint().digest
-    if now != run.workflow_fingerprint:
-        yield Change("code", run.workflow, run.workflow_fingerprint, now)
+    now = restored.definition.fingerprint()
+    versions = {v.fingerprint: v.source for v in catalog.get_workflow(run.workflow).versions}
+    # Its fingerprint has the code of all that it calls in it; its text is its own.
+    if now.digest != run.workflow_fingerprint and versions.get(run.workflow_fingerprint) != now.source:
+        yield Change("code", run.workflow, run.workflow_fingerprint, now.digest)
     before = {n.name: n.fingerprint for n in run.nodes if n.fingerprint}
     for node in graph.nodes:
         digest = node.operator.fingerprint().digest

@@ -5,19 +5,21 @@ from __future__ import annotations
 import contextlib
 import shlex
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from flowlearner.artifacts import ArtifactStore, Encoded
+from flowlearner.capture import Snapshot, take_snapshot
 from flowlearner.catalog import Catalog
 from flowlearner.config import Settings
 from flowlearner.definition import Definition
 from flowlearner.errors import NotFoundError, UsageError
 from flowlearner.loading import list_workflows, load_workflow
+from flowlearner.operation import RESTORED_MAIN, Operator
 from flowlearner.records import Artifact, CodeInfo, RunRecord
-from flowlearner.restoring import loaded_definition, read_modules
+from flowlearner.restoring import Modules, get_first_name, loaded_definition, read_modules
 
 SNAPSHOTS = "code"
 """Folder below the home in which snapshots are unpacked."""
@@ -30,11 +32,13 @@ class Code:
     Attributes:
         info: commit and branch that it was captured with.
         snapshot: where it was loaded from; None for today's code.
+        modules: what the snapshot holds.
     """
 
     definition: Definition
     info: CodeInfo = field(default_factory=CodeInfo)
     snapshot: Encoded | None = None
+    modules: Modules = field(default_factory=dict)
 
 
 @contextlib.contextmanager
@@ -64,7 +68,7 @@ def opened_code(
     modules = read_modules(artifact, store)
     base = settings.home_path / SNAPSHOTS
     with loaded_definition(artifact.hash, modules, base, module, run.workflow) as definition:
-        yield Code(definition, run.code, _encode_again(artifact, store))
+        yield Code(definition, run.code, _encode_again(artifact, store), modules)
 
 
 def _encode_again(artifact: Artifact, store: ArtifactStore) -> Encoded:
@@ -75,6 +79,22 @@ def _encode_again(artifact: Artifact, store: ArtifactStore) -> Encoded:
         sink.write(data)
 
     return Encoded(artifact.hash, artifact.codec, artifact.type, write, len(data), artifact.preview)
+
+
+def include_operators(code: Code, operators: Iterable[Operator[Any, Any]], limit_bytes: int) -> Code:
+    """Return code whose snapshot has the modules of these operators too, with what they import.
+
+    Args:
+        limit_bytes: bound on the source that is added.
+    """
+    names = {get_first_name(o.fn.__module__) for o in operators}
+    if code.snapshot is None or names <= code.modules.keys():
+        return code
+    taken = take_snapshot(min(names - code.modules.keys()), limit_bytes)
+    own = {"__main__", RESTORED_MAIN}
+    added = {n: m for n, m in taken.modules.items() if n not in code.modules and n not in own}
+    modules = {n: dict(m) for n, m in (*code.modules.items(), *added.items())}
+    return replace(code, snapshot=Snapshot(modules, taken.left_out).encode(), modules=modules)
 
 
 def find_module(run: RunRecord, catalog: Catalog) -> str:

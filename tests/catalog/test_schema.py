@@ -19,7 +19,7 @@ from flowlearner.catalog import Catalog, upgrade_catalog
 from flowlearner.catalog.schema import MIGRATIONS
 from flowlearner.catalog.tables import KNOWN_SCHEMAS, METADATA, SCHEMA
 from flowlearner.errors import CatalogError
-from flowlearner.records import Status
+from flowlearner.records import Change, Status
 from tests.catalog.make import begin
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -154,6 +154,21 @@ def test_the_sweeps_of_every_release_read(path: Path, tmp_path: Path) -> None:
             (0, {"depth": 0}, (0.0,)),
             (1, {"depth": 1}, (0.01,)),
         ]
+
+
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("catalog-*.db"))[2:], ids=lambda p: p.name)
+def test_the_verdicts_and_changes_of_every_release_read(path: Path, tmp_path: Path) -> None:
+    shutil.copy(path, tmp_path / "catalog.db")
+    with Catalog(f"sqlite:///{tmp_path}/catalog.db") as catalog:
+        (found,) = catalog.list_reproductions("golden")
+        assert (found.verdict, found.times, found.owner) == ("DRIFTED", 2, "ada")
+        assert found.diverged == {"node": "train", "operator": "train", "difference": {"kind": "hash"}}
+        assert found.packages == ({"name": "pandas", "before": "3.0.1", "now": "3.0.2"},)
+        assert catalog.get_run("golden").reproduction == found
+        assert catalog.get_run("child").changes == (
+            Change("param", "depth", 4, 5),
+            Change("operator", "train", "train", "train_forest"),
+        )
 
 
 def test_there_is_a_saved_catalog_of_every_revision() -> None:

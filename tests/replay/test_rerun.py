@@ -69,6 +69,7 @@ def test_todays_code_is_run_where_it_is_asked_for(
     (project / "flow.py").write_text(code.replace("return scale(n)", "return scale(n) + 100"))
     again = client.rerun(first.id, current=True)
     assert again.outputs.total == 108
+    assert [(c.kind, c.name) for c in again.record.changes] == [("code", "double")]
 
 
 def test_todays_code_that_is_gone_is_said_so(
