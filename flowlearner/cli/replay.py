@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
+from flowlearner.cli.display import RunDisplay
 from flowlearner.cli.options import AsJson, RunId, read_assignments
+from flowlearner.cli.output import emit, get_out
 from flowlearner.cli.run import Executor, follow_and_print, show_command
-from flowlearner.client import Client
+from flowlearner.cli.verdict import print_reproduction
+from flowlearner.client import Client, reproduction_json
 from flowlearner.errors import UsageError
 from flowlearner.replay.again import Request
+from flowlearner.replay.reproduce import Tolerance
 
 Secrets = Annotated[
     list[str] | None,
@@ -40,6 +46,7 @@ def add_commands(app: typer.Typer) -> None:
     app.command("rerun")(rerun)
     app.command("clone")(clone)
     app.command("resume")(resume)
+    app.command("reproduce")(reproduce)
 
 
 def rerun(
@@ -120,3 +127,58 @@ def _make(run_id: str, request: Request, as_json: bool, *, goes_on: bool = False
         follow_and_print(
             lambda display: client.run_request(run_id, request, display, goes_on=goes_on), as_json
         )
+
+
+def reproduce(
+    run: RunId,
+    times: Annotated[int, typer.Option(min=1, metavar="N", help="How often it runs.")] = 1,
+    tolerance: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[NODE=]NUMBER",
+            help="Numbers count as equal that differ by less than this part of the larger one, or of 1; "
+            "for all nodes, or for one node or operator. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    param: Secrets = None,
+    json: AsJson = False,
+) -> None:
+    """Run a run again without the cache, and say whether each node gives what it gave."""
+    declared = read_tolerance(tolerance or [])
+    request = Request(params=read_assignments(param or [], "-p"), are_texts=True)
+    display = RunDisplay(live=not json and sys.stdout.isatty())
+    with Client() as client:
+        try:
+            found = client.run_reproduction(run, request, declared, times, display)
+        finally:
+            display.close()
+        if json:
+            emit(reproduction_json(found))
+            return
+        print_reproduction(get_out(), client.get_run(found.run_id), found)
+
+
+def read_tolerance(texts: Sequence[str]) -> Tolerance:
+    """Read NUMBER and NODE=NUMBER.
+
+    Raises:
+        UsageError: a text is neither.
+    """
+    of_all, of_nodes = 0.0, {}
+    for text in texts:
+        name, equals, number = text.rpartition("=")
+        try:
+            value = float(number)
+        except ValueError:
+            value = -1.0
+        if not value >= 0 or (equals and not name):
+            raise UsageError(
+                f"--tolerance {text}: expected a number that is not negative, such as 1e-9, or one for a "
+                "node, such as train=1e-6"
+            )
+        if equals:
+            of_nodes[name] = value
+        else:
+            of_all = value
+    return Tolerance(of_all, of_nodes)

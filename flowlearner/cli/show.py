@@ -28,6 +28,7 @@ from flowlearner.cli.text import (
     show_time,
     show_value,
 )
+from flowlearner.cli.verdict import describe_changes, describe_reproduction
 from flowlearner.client import Run
 from flowlearner.records import Artifact, ErrorInfo, NodeRun, OutputRecord, Status
 
@@ -271,6 +272,8 @@ def print_run(console: Console, run: Run, artifacts: Mapping[str, Artifact]) -> 
         ("Tags", show_tags(run.tags)),
         ("Notes", clean(run.notes)),
         ("Parent", record.parent_id or ""),
+        ("Changes", describe_changes(record.changes)),
+        ("Reproduced", "" if record.reproduction is None else describe_reproduction(record.reproduction)),
         ("Sweep", f"{record.sweep_id}, trial {record.trial_number}" if record.sweep_id else ""),
         ("Command", clean_line(record.command)),
         ("Prefect", _describe_prefect(run)),

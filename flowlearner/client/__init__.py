@@ -5,7 +5,18 @@ from __future__ import annotations
 from flowlearner.client.client import Client
 from flowlearner.client.comparison import Comparison, Row
 from flowlearner.client.garbage import GarbageReport
-from flowlearner.client.run import Outputs, Run
+from flowlearner.client.run import Outputs, Run, reproduction_json
 from flowlearner.client.sweep import Sweep
+from flowlearner.replay.differences import show_difference
 
-__all__ = ["Client", "Comparison", "GarbageReport", "Outputs", "Row", "Run", "Sweep"]
+__all__ = [
+    "Client",
+    "Comparison",
+    "GarbageReport",
+    "Outputs",
+    "Row",
+    "Run",
+    "Sweep",
+    "reproduction_json",
+    "show_difference",
+]

@@ -9,8 +9,12 @@ from flowlearner.client.run import Run
 from flowlearner.config import Settings
 from flowlearner.engine.base import RunListener
 from flowlearner.operation import Operator
-from flowlearner.records import RunRecord
+from flowlearner.records import Reproduction, RunRecord
 from flowlearner.replay.again import Request, resume_run, run_again
+from flowlearner.replay.reproduce import Tolerance, reproduce_run
+
+if TYPE_CHECKING:
+    from flowlearner.catalog import Catalog
 
 
 class Replays:
@@ -18,6 +22,9 @@ class Replays:
 
     if TYPE_CHECKING:
         settings: Settings
+
+        @property
+        def catalog(self) -> Catalog: ...
 
         def get_run(self, run_id: str) -> Run: ...
 
@@ -107,6 +114,59 @@ class Replays:
         """
         request = Request(params or {}, {}, False, current, True, executor, command)
         return self.run_request(run_id, request, listener, goes_on=True)
+
+    def reproduce(
+        self,
+        run_id: str,
+        *,
+        times: int = 1,
+        tolerance: float | Mapping[str, float] = 0.0,
+        secrets: Mapping[str, Any] | None = None,
+        listener: RunListener | None = None,
+    ) -> Reproduction:
+        """Run an earlier run again from its snapshot, without the cache, and compare what each node gives.
+
+        Nothing but the verdict is kept, and operators with effects are not called: those that read what they
+        gave get what they gave then.
+
+        Args:
+            times: how often it runs.
+            tolerance: numbers count as equal that differ by less than this part of the larger one, or of 1;
+                by node or operator where they have their own. Infinity excuses everything of a node.
+            secrets: values of Secret parameters, which are stored nowhere.
+
+        Raises:
+            UsageError: it has not ended, or cannot be run again.
+
+        Example:
+            found = client.reproduce("1f3a", times=3)
+            found.verdict, found.diverged
+        """
+        declared = Tolerance(of_nodes=tolerance) if isinstance(tolerance, Mapping) else Tolerance(tolerance)
+        request = Request(params=secrets or {})
+        return self.run_reproduction(run_id, request, declared, times, listener)
+
+    def run_reproduction(
+        self,
+        run_id: str,
+        request: Request,
+        tolerance: Tolerance,
+        times: int = 1,
+        listener: RunListener | None = None,
+    ) -> Reproduction:
+        """Reproduce a run as a request says; see `reproduce`."""
+        return reproduce_run(
+            self.get_record(run_id),
+            self.settings,
+            times=times,
+            tolerance=tolerance,
+            request=request,
+            listener=listener,
+        )
+
+    def list_reproductions(self, run_id: str) -> list[Reproduction]:
+        """Return the verdicts on a run, the newest first."""
+        return self.catalog.list_reproductions(self.catalog.resolve_run_id(run_id))
 
     def run_request(
         self, run_id: str, request: Request, listener: RunListener | None = None, *, goes_on: bool = False

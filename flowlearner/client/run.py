@@ -279,6 +279,11 @@ def verdict_json(found: Reproduction) -> dict[str, Any]:
     }
 
 
+def reproduction_json(found: Reproduction) -> dict[str, Any]:
+    """Return a verdict as JSON values, with what became of each node."""
+    return {"run_id": found.run_id, **verdict_json(found), "nodes": to_plain(found.nodes)}
+
+
 def node_json(node: NodeRun) -> dict[str, Any]:
     return {
         "name": node.name,

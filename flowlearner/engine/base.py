@@ -53,6 +53,7 @@ class Origin:
         snapshot: that snapshot; None where today's code runs.
         operators: operators that take the place of others, by node or by the name of the other.
         earlier: results that stand for nodes of the same code and inputs, by node.
+        pinned: files and tables that the workflow names itself, by node and input, as "artifact:HASH".
         changes: in what it differs from its parent.
     """
 
@@ -60,6 +61,7 @@ class Origin:
     snapshot: Encoded | None = None
     operators: Mapping[str, Operator[Any, Any]] = field(default_factory=dict)
     earlier: Mapping[str, Earlier] = field(default_factory=dict)
+    pinned: Mapping[tuple[str, str], str] = field(default_factory=dict)
     changes: tuple[Change, ...] = ()
 
 

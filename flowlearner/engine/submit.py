@@ -42,7 +42,7 @@ from flowlearner.engine.result import choose_status, collect_metrics, collect_ou
 from flowlearner.engine.scheduler import Scheduler
 from flowlearner.engine.task import Launcher
 from flowlearner.errors import FlowLearnerError, NotFoundError, ParameterError, UserError, shorten, suggest
-from flowlearner.graph import Graph
+from flowlearner.graph import Graph, Literal
 from flowlearner.inputs import InputResolver
 from flowlearner.lease import get_process_owner, is_dead
 from flowlearner.params import ARTIFACT_PREFIX, BoundParams, bind_params, check_limits
@@ -129,7 +129,7 @@ def prepare(
         )
     bound = bind_params(definition, params, options.seed)
     origin = origin or Origin()
-    graph = definition.compile_with(bound.static, origin.operators)
+    graph = pin_inputs(definition.compile_with(bound.static, origin.operators), origin.pinned)
     check_limits(graph, bound.values)
     check_resources(graph)
     for name in options.refresh:
@@ -141,6 +141,29 @@ def prepare(
     for name, value in bound.values.items():
         InputResolver.check_exists(definition.interface.by_name[name], value)
     return Submission(definition, graph, bound, options, settings, listener or RunListener(), origin)
+
+
+def pin_inputs(graph: Graph, pinned: Mapping[tuple[str, str], str]) -> Graph:
+    """Return a graph in which inputs that the workflow itself names are bound to other values.
+
+    Args:
+        pinned: the values, by node and input.
+    """
+    if not pinned:
+        return graph
+    return replace(
+        graph,
+        nodes=tuple(
+            replace(
+                node,
+                inputs={
+                    name: Literal(pinned[node.name, name]) if (node.name, name) in pinned else binding
+                    for name, binding in node.inputs.items()
+                },
+            )
+            for node in graph.nodes
+        ),
+    )
 
 
 @contextlib.contextmanager

@@ -14,9 +14,10 @@ from flowlearner.catalog import Catalog
 from flowlearner.config import Settings
 from flowlearner.definition import Definition
 from flowlearner.engine.base import EXECUTORS, Origin, RunListener, RunOptions
+from flowlearner.engine.binding import is_named
 from flowlearner.engine.submit import as_json, execute, opened
 from flowlearner.errors import ArtifactError, InputError, NotFoundError, UsageError, shorten, suggest
-from flowlearner.graph import Graph
+from flowlearner.graph import Graph, Literal
 from flowlearner.operation import Operator, is_restoring
 from flowlearner.params import ARTIFACT_PREFIX, bind_params
 from flowlearner.records import Change, RunRecord, Status
@@ -60,12 +61,16 @@ class Restored:
     Attributes:
         params: all parameters as they can be given.
         operators: what takes the place of operators: what the run had replaced itself, and what is asked for.
+        pinned: what the files and tables held that the workflow names itself, by node and input.
+        acting: the nodes that act on the world.
     """
 
     run: RunRecord
     code: Code
     params: Mapping[str, Any]
     operators: Mapping[str, Operator[Any, Any]]
+    pinned: Mapping[tuple[str, str], str]
+    acting: frozenset[str]
     request: Request
 
     @property
@@ -148,6 +153,7 @@ def _execute(
                 code=code.info,
                 snapshot=code.snapshot,
                 operators=restored.operators,
+                pinned=restored.pinned,
                 earlier=find_earlier(run, catalog) if goes_on else {},
                 changes=tuple(list_changes(restored, catalog)),
             )
@@ -179,8 +185,24 @@ def opened_run(
             listener.say(f"Workflow '{run.workflow}' has no parameter '{name}' any more; it is left out.")
         check_stored(params, catalog, store)
         operators = _find_operators(run, request, definition, params, catalog)
+        graph = compile_graph(definition, params, run.run_seed, operators)
+        pinned = {} if request.current else pin_named(run, graph, catalog)
+        acting = frozenset(n.name for n in graph.nodes if n.operator.effects)
         code = include_operators(code, operators.values(), settings.snapshot_limit_bytes)
-        yield Restored(run, code, params, operators, request)
+        yield Restored(run, code, params, operators, pinned, acting, request)
+
+
+def pin_named(run: RunRecord, graph: Graph, catalog: Catalog) -> dict[tuple[str, str], str]:
+    """Return the content that a run took for the files and tables which the workflow names itself."""
+    before = {n.name: n.inputs for n in run.nodes}
+    hashes: dict[tuple[str, str], str] = {}
+    for node in graph.nodes:
+        for param in node.operator.interface.params:
+            binding, taken = node.inputs[param.name], before.get(node.name, {}).get(param.name)
+            if taken and isinstance(binding, Literal) and is_named(param, binding.value):
+                hashes[node.name, param.name] = taken
+    known = catalog.find_artifacts(set(hashes.values()), with_previews=False) if hashes else {}
+    return {place: f"{ARTIFACT_PREFIX}{hash_}" for place, hash_ in hashes.items() if hash_ in known}
 
 
 def check_stored(params: Mapping[str, Any], catalog: Catalog, store: ArtifactStore) -> None:
