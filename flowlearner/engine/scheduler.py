@@ -73,9 +73,9 @@ class Scheduler:
                 info = describe_error(error, self.context.secrets)
                 failed = self._blank(name, Status.FAILED)
                 ended.append(replace(failed, started_at=now, finished_at=now, error=info))
-        taken = [(t, hit) for t in tasks if (hit := self._take_earlier(t))]
-        ended += [self._as_hit(task, hit) for task, hit in taken]
-        tasks = [t for t in tasks if t.node.name not in {r.name for r in ended}]
+        earlier = {t.node.name: hit for t in tasks if (hit := self._take_earlier(t))}
+        ended += [self._as_hit(t, earlier[t.node.name]) for t in tasks if t.node.name in earlier]
+        tasks = [t for t in tasks if t.node.name not in earlier]
         lookup = [t.key for t in tasks if t.key and self._may_hit(t)]
         if any(r.cache_key in lookup for r in self._unwritten):
             self._write()

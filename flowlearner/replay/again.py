@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +13,7 @@ from flowlearner.artifacts import ArtifactStore
 from flowlearner.cache import Earlier
 from flowlearner.catalog import Catalog
 from flowlearner.config import Settings
-from flowlearner.definition import Definition
+from flowlearner.definition import CompileWarning, Definition
 from flowlearner.engine.base import EXECUTORS, Origin, RunListener, RunOptions
 from flowlearner.engine.binding import is_named
 from flowlearner.engine.submit import as_json, execute, opened
@@ -61,16 +62,16 @@ class Restored:
     Attributes:
         params: all parameters as they can be given.
         operators: what takes the place of operators: what the run had replaced itself, and what is asked for.
+        graph: the workflow, compiled for these.
         pinned: what the files and tables held that the workflow names itself, by node and input.
-        acting: the nodes that act on the world.
     """
 
     run: RunRecord
     code: Code
     params: Mapping[str, Any]
     operators: Mapping[str, Operator[Any, Any]]
+    graph: Graph
     pinned: Mapping[tuple[str, str], str]
-    acting: frozenset[str]
     request: Request
 
     @property
@@ -184,12 +185,17 @@ def opened_run(
         for name in list_dropped(run, definition):
             listener.say(f"Workflow '{run.workflow}' has no parameter '{name}' any more; it is left out.")
         check_stored(params, catalog, store)
-        operators = _find_operators(run, request, definition, params, catalog)
-        graph = compile_graph(definition, params, run.run_seed, operators)
+        static = bind_params(definition, params, run.run_seed).static
+        with warnings.catch_warnings():
+            # It is compiled once more when the run is made, and warns then.
+            warnings.simplefilter("ignore", CompileWarning)
+            graph = definition.compile_with(static, {})
+            operators = _find_operators(run, request, definition, graph, catalog)
+            if operators:
+                graph = definition.compile_with(static, operators)
         pinned = {} if request.current else pin_named(run, graph, catalog)
-        acting = frozenset(n.name for n in graph.nodes if n.operator.effects)
         code = include_operators(code, operators.values(), settings.snapshot_limit_bytes)
-        yield Restored(run, code, params, operators, pinned, acting, request)
+        yield Restored(run, code, params, operators, graph, pinned, request)
 
 
 def pin_named(run: RunRecord, graph: Graph, catalog: Catalog) -> dict[tuple[str, str], str]:
@@ -217,14 +223,13 @@ def check_stored(params: Mapping[str, Any], catalog: Catalog, store: ArtifactSto
 
 
 def _find_operators(
-    run: RunRecord, request: Request, definition: Definition, params: Mapping[str, Any], catalog: Catalog
+    run: RunRecord, request: Request, definition: Definition, graph: Graph, catalog: Catalog
 ) -> dict[str, Operator[Any, Any]]:
     """Return what takes the place of operators: first what the run had replaced, then what is asked for.
 
     Raises:
         NotFoundError: the workflow has no such node or operator.
     """
-    graph = compile_graph(definition, params, run.run_seed)
     operators: dict[str, Operator[Any, Any]] = {}
     if not request.current:
         called = {n.name: n.operator for n in run.nodes}
@@ -245,21 +250,6 @@ def _find_operators(
             if node.name == target or (node.operator.name == target and node.name not in request.operators):
                 operators[node.name] = found
     return operators
-
-
-def compile_graph(
-    definition: Definition,
-    params: Mapping[str, Any],
-    seed: int,
-    operators: Mapping[str, Operator[Any, Any]] | None = None,
-) -> Graph:
-    """Compile a workflow for parameters.
-
-    Raises:
-        ParameterError, CompileError: as for a run.
-    """
-    bound = bind_params(definition, params, seed)
-    return definition.compile_with(bound.static, operators or {})
 
 
 def find_earlier(run: RunRecord, catalog: Catalog) -> dict[str, Earlier]:
@@ -289,15 +279,14 @@ def list_changes(restored: Restored, catalog: Catalog) -> Iterator[Change]:
         if type(after) is not type(before) or after != before:
             yield Change("param", name, before, after)
     called = {n.name: n.operator for n in run.nodes}
-    graph = compile_graph(definition, restored.params, run.run_seed, restored.operators)
-    for node in graph.nodes:
+    for node in restored.graph.nodes:
         before = called.get(node.name)
         if node.name in restored.operators and before not in (None, node.operator.name):
             yield Change("operator", node.name, before, node.operator.name)
-    yield from _list_code_changes(restored, graph, catalog)
+    yield from _list_code_changes(restored, catalog)
 
 
-def _list_code_changes(restored: Restored, graph: Graph, catalog: Catalog) -> Iterator[Change]:
+def _list_code_changes(restored: Restored, catalog: Catalog) -> Iterator[Change]:
     """Yield the nodes whose code differs, and the workflow where its own does, if today's code runs."""
     if not restored.request.current:
         return
@@ -308,7 +297,7 @@ def _list_code_changes(restored: Restored, graph: Graph, catalog: Catalog) -> It
     if now.digest != run.workflow_fingerprint and versions.get(run.workflow_fingerprint) != now.source:
         yield Change("code", run.workflow, run.workflow_fingerprint, now.digest)
     before = {n.name: n.fingerprint for n in run.nodes if n.fingerprint}
-    for node in graph.nodes:
+    for node in restored.graph.nodes:
         digest = node.operator.fingerprint().digest
         if node.name not in restored.operators and before.get(node.name, digest) != digest:
             yield Change("code", node.name, before[node.name], digest)

@@ -175,8 +175,8 @@ def _attempt(
                 n.name: replace(
                     earlier[n.name], is_settled=True, artifacts=_carry_all(earlier[n.name], store)
                 )
-                for n in run.nodes
-                if n.name in earlier and n.name in restored.acting
+                for n in restored.graph.nodes
+                if n.operator.effects and n.name in earlier
             },
         ),
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from flowlearner import Client, Run, UsageError, Workflow
+from flowlearner.loading import load_workflow
 from flowlearner.records import Owner, RunRecord, Status
 from flowlearner.replay.again import check_unfinished
 from tests.catalog.make import make_run
@@ -151,3 +152,46 @@ def test_a_killed_run_goes_on_where_it_was(
     assert (again.outputs.result, ran(again)) == (4, ["third"])
     assert Path("seconds").read_text() == "x"
     assert client.get_run(killed.id).status is Status.CRASHED
+
+
+LONG = """
+import time
+from pathlib import Path
+from flowlearner import operator, workflow
+
+@operator
+def step(n: int, i: int) -> int:
+    return n + i
+
+@operator(cache=False)
+def last(n: int) -> float:
+    now = time.time()
+    if not Path("go").exists():
+        raise ValueError("not yet")
+    return now
+
+@workflow(executor="local")
+def long(n: int = 0) -> float:
+    for i in range(1000):
+        n = step(n, i)
+    return last(n)
+"""
+
+
+@pytest.mark.slow
+def test_a_run_of_1000_nodes_starts_work_within_a_second(
+    tmp_path: Path, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "long.py").write_text(LONG)
+    long = load_workflow("long.py:long")
+    assert isinstance(long, Workflow)
+    first = long.submit()
+    Path("go").touch()
+    took = []
+    for _ in range(3):
+        before = time.time()
+        again = client.resume(first.id)
+        took.append(again.outputs.result - before)
+    assert ran(again) == ["last"]
+    assert min(took) < 1
