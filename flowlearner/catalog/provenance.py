@@ -45,6 +45,7 @@ class RunSketch:
     sweep_id: str | None
     trial_number: int | None
     command: str
+    run_seed: int
     params: Mapping[str, Any]
 
 
@@ -75,7 +76,7 @@ class Provenance(Sweeps):
     def list_uses(self, hashes: Iterable[str]) -> list[tuple[str, ArtifactUse]]:
         """Return where artifacts were given and taken, each with its hash, the oldest runs first.
 
-        The role is "output" or "input" of a node, "param" or "part" of a run (see `tables.ArtifactUseRow`).
+        Roles are "output" and "input" of a node, "result", "param" and "part" of a run (see `tables`).
         """
         found: list[tuple[int, str, ArtifactUse]] = []
         with self.database.read() as connection:
@@ -91,7 +92,7 @@ class Provenance(Sweeps):
                         )
                     )
                     .where(_u.hash.in_(some), _r.deleted_us.is_(None))
-                    .where(_u.role.in_(["output", "input", "param", "part"]))
+                    .where(_u.role.in_(["output", "input", "result", "param", "part"]))
                 )  # fmt: skip
                 for (
                     hash_,
@@ -113,7 +114,7 @@ class Provenance(Sweeps):
         """Return runs in short, by id, the newest first; all that are not deleted if none are named."""
         columns = (
             _r.id, _r.workflow, _r.workflow_fingerprint, _r.created_us, _r.graph_id, _r.code_snapshot,
-            _r.sweep_id, _r.trial_number, _r.command, _r.params,
+            _r.sweep_id, _r.trial_number, _r.command, _r.run_seed, _r.params,
         )  # fmt: skip
         statement = select(*columns).where(_r.deleted_us.is_(None))
         rows: list[Any] = []
@@ -135,6 +136,7 @@ class Provenance(Sweeps):
                 row.sweep_id,
                 row.trial_number,
                 row.command,
+                row.run_seed,
                 from_json(row.params),
             )
             for row in rows

@@ -50,6 +50,12 @@ COMMANDS = {
     "workflows": ("catalog", "workflows", "Look", "List and show workflows that have run."),
     "operators": ("catalog", "operators", "Look", "List and show operators that have run."),
     "artifacts": ("artifacts", "app", "Look", "Show stored values and write them to files."),
+    "lineage": (
+        "lineage",
+        "lineage",
+        "Look",
+        "Show what made a value, what used it, or what a change touches.",
+    ),
     "up": ("services", "up", "Services", "Start the services in the background and wait for them."),
     "down": ("services", "down", "Services", "Stop the services."),
     "status": ("services", "status", "Services", "Show which services run, and where."),

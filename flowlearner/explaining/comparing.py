@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from flowlearner.explaining.bindings import COLLECTIONS, iter_upstream, kind_of
 from flowlearner.explaining.changes import Change, compare_reaches, diff_texts
 from flowlearner.explaining.difference import (
     Difference,
@@ -18,8 +19,6 @@ from flowlearner.explaining.reach import Code
 from flowlearner.explaining.sources import Sources
 from flowlearner.fingerprint.origin import list_distribution_names
 from flowlearner.records import NodeRun
-
-_COLLECTIONS = ("list", "tuple", "dict")
 
 
 class Comparer:
@@ -48,7 +47,7 @@ class Comparer:
     def list_upstream(self, run_id: str, node: str) -> list[str]:
         """Return the nodes whose outputs a node takes."""
         bindings = self._sources.find_inputs(run_id, node).values()
-        return list(dict.fromkeys(ref["node"] for binding in bindings for ref in _iter_refs(binding)))
+        return list(dict.fromkeys(name for binding in bindings for name, _ in iter_upstream(binding)))
 
     # Code
 
@@ -114,12 +113,12 @@ class Comparer:
     def _compare_bindings(
         self, run_id: str, node: str, base_id: str, name: str, before: Any, after: Any
     ) -> list[Difference]:
-        kind = _kind_of(after)
-        if kind != _kind_of(before) or (kind in _COLLECTIONS and not _are_alike(before[kind], after[kind])):
+        kind = kind_of(after)
+        if kind != kind_of(before) or (kind in COLLECTIONS and not _are_alike(before[kind], after[kind])):
             old, new = self._show(base_id, before), self._show(run_id, after)
             text = f"input '{name}' is {new}, it was {old}"
             return [Difference("binding", name, text, node, before, after)]
-        if kind in _COLLECTIONS:
+        if kind in COLLECTIONS:
             items = after[kind]
             keys = list(items) if isinstance(items, dict) else list(range(len(items)))
             found = []
@@ -184,7 +183,7 @@ class Comparer:
 
     def _show(self, run_id: str, binding: Any) -> str:
         """Return what an input is bound to, in words."""
-        kind = _kind_of(binding)
+        kind = kind_of(binding)
         if kind == "param":
             return f"{show_given(self._read_param(run_id, binding))} (parameter '{binding['param']}')"
         if kind == "node":
@@ -193,30 +192,15 @@ class Comparer:
             return f"the run's seed {self._sources.get_run(run_id).run_seed}"
         if kind == "literal":
             return show_given(binding["literal"])
-        if kind in _COLLECTIONS:
+        if kind in COLLECTIONS:
             count = len(binding[kind])
             return f"a {kind} of {count} {'item' if count == 1 else 'items'}"
         return "not recorded"
 
 
-def _kind_of(binding: Any) -> str:
-    kinds = ("node", "param", "run_seed", "literal", *_COLLECTIONS)
-    return next((k for k in kinds if isinstance(binding, dict) and k in binding), "")
-
-
 def _are_alike(before: Any, after: Any) -> bool:
     """Tell whether two collections have the same keys, or the same length."""
     return list(before) == list(after) if isinstance(after, dict) else len(before) == len(after)
-
-
-def _iter_refs(binding: Any) -> Iterator[Any]:
-    kind = _kind_of(binding)
-    if kind == "node":
-        yield binding
-    elif kind in _COLLECTIONS:
-        items = binding[kind]
-        for item in items.values() if isinstance(items, dict) else items:
-            yield from _iter_refs(item)
 
 
 def _is_same(difference: Difference) -> bool:

@@ -16,9 +16,10 @@ from typing import Any
 
 from flowlearner.canonical import digest_parts
 from flowlearner.fingerprint.source import Tree, map_bindings
-from flowlearner.fingerprint.syntax import Chain, Decorator, Facts, chain_of, read_facts
+from flowlearner.fingerprint.syntax import Chain, Facts, chain_of, read_facts
 
 PLATFORM = ("operator", "workflow")
+_LONGEST_ALIAS = 5
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -114,19 +115,22 @@ class Code:
         self._modules = modules
         self._trees: dict[str, Tree | None] = {}
         self._bindings: dict[str, dict[str, list[ast.stmt]]] = {}
-        self._known: dict[tuple[str, str, str], Reach | None] = {}
+        self._known: dict[tuple[str, str, str, bool], Reach | None] = {}
 
-    def find_reach(self, module: str, name: str, source: str) -> Reach | None:
+    def find_reach(
+        self, module: str, name: str, source: str, *, with_operators: bool = True
+    ) -> Reach | None:
         """Return what a function reaches; None where it is not in the snapshot.
 
         Args:
             module: where it was when it was first seen; it may have moved since.
             source: of the function, which tells it from others of its name.
+            with_operators: False leaves operators out that it reaches: of a workflow, what composes them.
         """
-        key = (module, name, source)
+        key = (module, name, source, with_operators)
         if key not in self._known:
             root = self._find_function(module, name, source)
-            self._known[key] = _Walk(self, root).finish() if root else None
+            self._known[key] = _Walk(self, root, with_operators).finish() if root else None
         return self._known[key]
 
     def _find_function(self, module: str, name: str, source: str) -> _Unit | None:
@@ -207,8 +211,9 @@ def _list_functions(
 class _Walk:
     """One walk through a snapshot, from a function to all that it reaches."""
 
-    def __init__(self, code: Code, root: _Unit) -> None:
+    def __init__(self, code: Code, root: _Unit, with_operators: bool) -> None:
         self._code = code
+        self._with_operators = with_operators
         self._root = root
         self._waiting = [root]
         self._seen: set[tuple[str, int]] = {(root.module, id(root.nodes[0]))}
@@ -265,7 +270,7 @@ class _Walk:
         owns = []
         written = getattr(node, "decorator_list", [])
         for decorator, syntax in zip(facts.decorators, written, strict=True):
-            if not self._is_platform(decorator, unit):
+            if self._find_platform(decorator.head, unit.module) is None:
                 owns.append(decorator.digest)
                 self._follow(unit, decorator.chains, facts)
                 continue
@@ -280,24 +285,29 @@ class _Walk:
                     owns.append(inner.digest)
         return owns
 
-    def _is_platform(self, decorator: Decorator, unit: _Unit) -> bool:
-        """Tell whether a decorator is `operator` or `workflow`, by whatever name."""
-        head = decorator.head
-        for _ in range(5):
+    def _find_platform(self, head: Chain | None, module: str) -> str | None:
+        """Return whether a decorator is "operator" or "workflow", by whatever name; None for any other."""
+        for _ in range(_LONGEST_ALIAS):
             if head is None:
-                return False
+                return None
             if head[-1] in PLATFORM:
-                return True
-            bound = self._code.find_bindings(unit.module).get(head[0], [])
+                return head[-1]
+            bound = self._code.find_bindings(module).get(head[0], [])
             assigned: Any = getattr(bound[-1], "value", None) if bound else None
             if bound and isinstance(bound[-1], ast.ImportFrom):
                 alias = next(a for a in bound[-1].names if (a.asname or a.name) == head[0])
-                return alias.name in PLATFORM
+                return alias.name if alias.name in PLATFORM else None
             if isinstance(assigned, ast.Call):
                 # functools.partial(operator, ...)
                 assigned = assigned.args[0] if assigned.args else assigned.func
             head = chain_of(assigned) if isinstance(assigned, ast.AST) else None
-        return False
+        return None
+
+    def _is_operator(self, node: ast.AST, module: str) -> bool:
+        heads = [
+            chain_of(d.func if isinstance(d, ast.Call) else d) for d in getattr(node, "decorator_list", ())
+        ]
+        return any(self._find_platform(head, module) == "operator" for head in heads)
 
     # Names
 
@@ -399,6 +409,8 @@ class _Walk:
         key = (unit.module, id(unit.nodes[0]))
         if key not in self._seen:
             self._seen.add(key)
+            if not self._with_operators and self._is_operator(unit.nodes[0], unit.module):
+                return
             self._waiting.append(unit)
 
 

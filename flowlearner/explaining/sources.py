@@ -9,8 +9,46 @@ from flowlearner.artifacts import ArtifactStore
 from flowlearner.catalog import Catalog
 from flowlearner.errors import ArtifactError, NotFoundError
 from flowlearner.explaining.reach import Code, Reach
-from flowlearner.records import NodeRun, OperatorVersion, RunRecord
+from flowlearner.records import NodeRun, OperatorVersion, RunRecord, WorkflowVersion
 from flowlearner.restoring import read_modules
+
+
+class Snapshots:
+    """The code of snapshots, read once each.
+
+    Args:
+        catalog, store: where they are.
+    """
+
+    def __init__(self, catalog: Catalog, store: ArtifactStore) -> None:
+        self._catalog = catalog
+        self._store = store
+        self._codes: dict[str, Code | None] = {}
+
+    def find_code(self, snapshot: str | None) -> Code | None:
+        """Return the code of a snapshot; None where it is gone."""
+        if snapshot is None:
+            return None
+        if snapshot not in self._codes:
+            try:
+                artifact = self._catalog.get_artifact(snapshot)
+                self._codes[snapshot] = Code(read_modules(artifact, self._store))
+            except (ArtifactError, NotFoundError):
+                self._codes[snapshot] = None
+        return self._codes[snapshot]
+
+    def find_reach(
+        self, snapshot: str | None, version: OperatorVersion | WorkflowVersion | None
+    ) -> Reach | None:
+        """Return what an operator reaches, or a workflow besides its operators.
+
+        None where the snapshot does not tell.
+        """
+        code = self.find_code(snapshot)
+        if code is None or version is None:
+            return None
+        is_whole = isinstance(version, OperatorVersion)
+        return code.find_reach(version.module, version.name, version.source, with_operators=is_whole)
 
 
 class Sources:
@@ -22,11 +60,10 @@ class Sources:
 
     def __init__(self, catalog: Catalog, store: ArtifactStore) -> None:
         self.catalog = catalog
-        self._store = store
+        self._snapshots = Snapshots(catalog, store)
         self._runs: dict[str, RunRecord] = {}
         self._nodes: dict[str, Mapping[str, NodeRun]] = {}
         self._bindings: dict[str, Mapping[str, Mapping[str, Any]]] = {}
-        self._codes: dict[str, Code | None] = {}
         self._versions: dict[tuple[str, str], OperatorVersion] = {}
 
     def get_run(self, run_id: str) -> RunRecord:
@@ -50,17 +87,6 @@ class Sources:
             self._bindings[run_id] = {n["name"]: n["inputs"] for n in graph.get("nodes", ())}
         return self._bindings[run_id].get(node, {})
 
-    def find_code(self, snapshot: str | None) -> Code | None:
-        """Return the code of a snapshot; None where it is gone."""
-        if snapshot is None:
-            return None
-        if snapshot not in self._codes:
-            try:
-                self._codes[snapshot] = Code(read_modules(self.catalog.get_artifact(snapshot), self._store))
-            except (ArtifactError, NotFoundError):
-                self._codes[snapshot] = None
-        return self._codes[snapshot]
-
     def find_version(self, operator: str, fingerprint: str) -> OperatorVersion | None:
         key = (operator, fingerprint)
         if key not in self._versions:
@@ -69,8 +95,5 @@ class Sources:
 
     def find_reach(self, run_id: str, node: NodeRun) -> Reach | None:
         """Return what a node's operator reached in its run; None where the snapshot does not tell."""
-        code = self.find_code(self.get_run(run_id).code.snapshot)
         version = self.find_version(node.operator, node.fingerprint)
-        if code is None or version is None:
-            return None
-        return code.find_reach(version.module, version.name, version.source)
+        return self._snapshots.find_reach(self.get_run(run_id).code.snapshot, version)
