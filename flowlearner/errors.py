@@ -11,6 +11,7 @@ FlowLearnerError
 │   ├── DefinitionError       a decorated function that cannot be an operator or workflow (also TypeError)
 │   ├── CompileError          a workflow that does not compile; holds every problem
 │   ├── ParameterError        a parameter of unknown name, wrong type or out of range (also ValueError)
+│   ├── CodeError             the code of an earlier run does not import any more
 │   ├── ResourceError         a node that this machine can never run
 │   ├── QueryError            a search query that does not parse (also ValueError); holds the position
 │   └── NotFoundError         an id, name, file or output that does not exist (also LookupError)
@@ -101,6 +102,10 @@ class DefinitionError(UsageError, TypeError):
 
 class ParameterError(UsageError, ValueError):
     """A workflow parameter is missing, unknown, of another type, or out of range."""
+
+
+class CodeError(UsageError):
+    """The code of an earlier run does not import any more."""
 
 
 class ResourceError(UsageError):

@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -21,7 +22,7 @@ import cloudpickle
 
 from flowlearner.artifacts import ArtifactStore
 from flowlearner.definition import Definition
-from flowlearner.errors import ArtifactError, NotFoundError, UsageError
+from flowlearner.errors import ArtifactError, CodeError, NotFoundError, UsageError
 from flowlearner.loading import claim_folders, iter_user_lines, list_workflows
 from flowlearner.operation import RESTORED_MAIN, is_restoring
 from flowlearner.records import Artifact
@@ -109,15 +110,34 @@ def loaded_definition(
         module, workflow: where the workflow is, by name.
 
     Raises:
-        UsageError: the code does not import any more.
+        CodeError: the code does not import any more.
+        UsageError: this process is loading, or has loaded, code of another run at the moment.
         NotFoundError: the snapshot has no such workflow.
     """
+    if not _restored.acquire(blocking=False):
+        raise UsageError(
+            "the code of an earlier run is in use in this process, which holds one at a time; use another one"
+        )
+    try:
+        with _put_in_place(snapshot_id, modules, base):
+            yield _find_definition(snapshot_id, MAIN if module == "__main__" else module, workflow)
+    finally:
+        _restored.release()
+
+
+# Modules have one name each in a process.
+_restored = threading.Lock()
+
+
+@contextlib.contextmanager
+def _put_in_place(snapshot_id: str, modules: Modules, base: Path) -> Iterator[None]:
+    """Let imports find the modules of a snapshot within the block, and those of today after it."""
     folder = unpack(snapshot_id, modules, base)
     names = {MAIN if name == "__main__" else name for name in modules}
     path, todays = list(sys.path), {n: sys.modules.pop(n) for n in names if n in sys.modules}
     try:
         put_on_path(folder, (os.getcwd(),))
-        yield _find_definition(snapshot_id, MAIN if module == "__main__" else module, workflow)
+        yield
     finally:
         if MAIN in sys.modules and MAIN in cloudpickle.list_registry_pickle_by_value():
             cloudpickle.unregister_pickle_by_value(sys.modules[MAIN])
@@ -148,9 +168,9 @@ def _find_definition(snapshot_id: str, module: str, workflow: str) -> Definition
     raise NotFoundError(f"module '{module}' of snapshot {snapshot_id[:8]} has no workflow '{workflow}'")
 
 
-def _explain_import(snapshot_id: str, error: Exception) -> UsageError:
+def _explain_import(snapshot_id: str, error: Exception) -> CodeError:
     frames = "".join(f"\n  {line}" for line in iter_user_lines(error))
-    return UsageError(
+    return CodeError(
         f"the code of snapshot {snapshot_id[:8]} does not import: {type(error).__name__}: {error}{frames}"
     )
 

@@ -75,6 +75,13 @@ def print_reproduction(console: Console, run: Run, found: Reproduction) -> None:
         node, operator = found.diverged["node"], found.diverged["operator"]
         called = "" if node == operator else f" (operator {clean_line(operator)})"
         console.print(Text(f"First to diverge: {clean_line(node)}{called}. {_show(found.diverged)}"))
+        if found.diverged["difference"].get("code_differs"):
+            console.print(
+                Text(
+                    "Its code is not what it was: it uses other versions of packages, or a module that the "
+                    "snapshot lacks."
+                )
+            )
         given = found.diverged["difference"].get("inputs_differ")
         if given:
             console.print(

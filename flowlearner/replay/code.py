@@ -131,12 +131,3 @@ def _list_places(run: RunRecord, module: str) -> list[str]:
     # A file that is named is loaded anew where it was edited; a module stays as this process has it.
     files = [w for w in (*words, f"{module}.py") if w.endswith(".py") and Path(w).expanduser().is_file()]
     return [*dict.fromkeys(files), *([module] if module != "__main__" else [])]
-
-
-def describe_difference(run: RunRecord, fingerprints: dict[str, str]) -> list[str]:
-    """Return the names of nodes whose code is not what it was, though it is that of the snapshot.
-
-    Packages of another version count, and modules that were imported only after the run began.
-    """
-    before = {n.name: n.fingerprint for n in run.nodes if n.fingerprint}
-    return [name for name, now in fingerprints.items() if before.get(name, now) != now]

@@ -22,7 +22,7 @@ from flowlearner.config import Settings
 from flowlearner.engine.base import Origin, RunListener, utc_now
 from flowlearner.engine.local import LocalLauncher
 from flowlearner.engine.submit import Submission, get_user, opened, prepare, run_submission
-from flowlearner.errors import ParameterError, UsageError, shorten, suggest
+from flowlearner.errors import CodeError, ParameterError, UsageError, shorten, suggest
 from flowlearner.graph import Graph
 from flowlearner.params import ARTIFACT_PREFIX
 from flowlearner.records import Artifact, Environment, NodeRun, Reproduction, RunRecord, Status
@@ -75,9 +75,15 @@ def reproduce_run(
     listener = listener or RunListener()
     packages = list_package_changes(run.environment, read_environment())
     with opened(settings) as (catalog, store), contextlib.ExitStack() as stack:
-        restored = stack.enter_context(
-            opened_run(run, request or Request(), catalog, store, settings, listener)
-        )
+        opening = opened_run(run, request or Request(), catalog, store, settings, listener)
+        try:
+            restored = stack.enter_context(opening)
+        except CodeError as error:
+            if not packages:
+                raise
+            found = _judge(run, [_fail_all(run, error)], packages)
+            catalog.record_reproduction(found)
+            return found
         settings.home_path.mkdir(parents=True, exist_ok=True)
         folder = Path(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="reproduce-", dir=settings.home_path))
@@ -129,6 +135,17 @@ def list_package_changes(before: Environment | None, now: Environment) -> list[d
         for name in dict.fromkeys([*old, *new])
         if old.get(name) != new.get(name)
     ]
+
+
+def _fail_all(run: RunRecord, error: CodeError) -> _Attempt:
+    """Return what becomes of the nodes of a run whose code does not import: the first one cannot be run."""
+    found = {"output": None, "kind": "error", "error": {"type": type(error).__name__, "message": str(error)}}
+    nodes = [
+        {"node": n.name, "operator": n.operator, "verdict": DRIFTED if i == 0 else SKIPPED}
+        | {"difference": found if i == 0 else None}
+        for i, n in enumerate(run.nodes)
+    ]
+    return _Attempt(tuple(nodes), {}, nodes[0])
 
 
 # One execution
@@ -294,7 +311,8 @@ def _compare_node(
     # What is not excused tells more.
     worst = min(differences, key=lambda pair: pair[1])
     given = [name for name, hash_ in now.inputs.items() if before.inputs.get(name) != hash_]
-    return worst[0] | {"inputs_differ": given}, worst[1]
+    is_other = before.fingerprint != now.fingerprint
+    return worst[0] | {"inputs_differ": given, "code_differs": is_other}, worst[1]
 
 
 def _judge(run: RunRecord, attempts: Sequence[_Attempt], packages: Sequence[dict[str, Any]]) -> Reproduction:

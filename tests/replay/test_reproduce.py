@@ -13,6 +13,7 @@ import pytest
 
 from flowlearner import Client, UsageError, Workflow
 from flowlearner.capture import read_environment
+from flowlearner.errors import CodeError
 from flowlearner.loading import load_workflow
 from flowlearner.records import Reproduction
 from flowlearner.replay import reproduce
@@ -196,6 +197,22 @@ def test_a_result_that_changed_with_the_packages_is_told_from_one_that_always_dr
     assert changed == {"pandas": (read_environment().packages["pandas"], "9.9"), "gone": (None, "1")}
     assert client.reproduce(unseeded.id).verdict == "DRIFTED"
     assert client.reproduce(steady.id).verdict == "REPRODUCED"
+
+
+def test_code_that_does_not_import_any_more_with_other_packages_is_told_so(
+    module: Path, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = load("asking").submit()
+    monkeypatch.delattr("flowlearner.types.Pickled")
+    monkeypatch.delattr("flowlearner.Pickled", raising=False)
+    with pytest.raises(CodeError, match=r"does not import.*cannot import name 'Pickled'"):
+        client.reproduce(run.id)
+    change_packages(monkeypatch)
+    found = client.reproduce(run.id)
+    assert found.verdict == "ENVIRONMENT-CHANGED"
+    assert found.diverged is not None
+    assert found.diverged["node"] == "ask"
+    assert "cannot import name 'Pickled'" in found.diverged["difference"]["error"]["message"]
 
 
 def test_a_failure_is_reproduced_and_a_new_one_is_named(module: Path, client: Client) -> None:

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from flowlearner import Client, InputError, UsageError, Workflow
+from flowlearner.engine.base import RunListener
 from flowlearner.loading import load_workflow
 from flowlearner.records import Status
 
@@ -276,3 +277,21 @@ def test_cells_of_a_notebook_are_run_again_though_some_had_failed(tmp_path: Path
     again = client.rerun(first.id)
     assert again.outputs.result == 6
     assert [(n.cached, n.miss_reason) for n in again.nodes] == [(True, None)]
+
+
+def test_a_process_holds_the_code_of_one_earlier_run_at_a_time(
+    flow: Workflow[..., object], client: Client
+) -> None:
+    first = flow.run()
+
+    class Nested(RunListener):
+        said = ""
+
+        def run_started(self, run_id: str, graph: object) -> None:
+            with pytest.raises(UsageError) as caught:
+                client.rerun(first.id)
+            self.said = str(caught.value)
+
+    listener = Nested()
+    assert client.rerun(first.id, listener=listener).status is Status.COMPLETED
+    assert "the code of an earlier run is in use in this process" in listener.said
