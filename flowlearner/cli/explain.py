@@ -57,12 +57,15 @@ def _print(console: Console, found: RunExplanation) -> None:
     for node in found.nodes:
         style = "" if node.action == "ran" else "dim"
         sign = sign_of(node.status, console.options.ascii_only)
-        table.add_row(sign, Text(clean_line(node.name)), Text(clean_line(node.summary), style=style))
+        line = Text(clean_line(node.summary), style=style)
+        if node.compared_with and not _is_said(node, is_one) and not _has_details(node, set()):
+            line.append(f" (compared with run {node.compared_with.run_id[:SHORT_ID]})", style="dim")
+        table.add_row(sign, Text(clean_line(node.name)), line)
     console.print(Padding(table, (0, 0, 0, 1), expand=False))
     told: set[tuple[str, str, str]] = set()
     for node in found.nodes:
-        if node.compared_with is not None:
-            _print_details(console, node, is_one and node.compared_with.node == node.name, told)
+        if _has_details(node, told):
+            _print_details(console, node, _is_said(node, is_one), told)
     makers = dict.fromkeys(n.made_by.run_id[:SHORT_ID] for n in found.nodes if n.made_by)
     if makers and all(n.action == "cached" for n in found.nodes):
         console.print()
@@ -85,9 +88,6 @@ def _print_details(
     """
     base = node.compared_with
     assert base is not None, "the caller looks"
-    has_code = any(c.diff and _key(c) not in told for d in node.differences for c in (d, *d.causes))
-    if is_named and not has_code and len(node.differences) == 1:
-        return
     print_heading(console, clean_line(node.name))
     if not is_named:
         other = f", node '{clean_line(base.node)}'" if base.node != node.name else ""
@@ -99,6 +99,17 @@ def _print_details(
             if _key(cause) not in told:
                 told.add(_key(cause))
                 _print_diff(console, cause)
+
+
+def _is_said(node: NodeExplanation, is_one: bool) -> bool:
+    """Tell whether the head says with what a node was compared, since it is one run for all nodes."""
+    return is_one and node.compared_with is not None and node.compared_with.node == node.name
+
+
+def _has_details(node: NodeExplanation, told: set[tuple[str, str, str]]) -> bool:
+    """Tell whether there is more to say of a node than its line does."""
+    has_code = any(c.diff and _key(c) not in told for d in node.differences for c in (d, *d.causes))
+    return node.compared_with is not None and (has_code or len(node.differences) > 1)
 
 
 def _key(difference: Difference) -> tuple[str, str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Annotated, Any
 
@@ -25,7 +25,13 @@ from flowlearner.lineage.upward import Origin
 
 STALE = "stale"
 SHOWN = 20
-_SAW = {"declared": "it declares that it takes it", "possible": "it may have used it", "no": "no"}
+LONGEST_GIVEN = 30
+_SAW = {
+    "declared": "it declares that it takes it",
+    "possible": "it may have used it",
+    "derived": "not itself; ",
+    "no": "no: ",
+}
 
 
 def _lineage(
@@ -118,48 +124,59 @@ def _print_contents(console: Console, found: Lineage) -> None:
 
 
 def _make_origin_tree(origin: Origin) -> Tree:
-    tree = Tree(_describe_origin("", origin), guide_style="dim")
+    tree = Tree(_describe_origin("", origin, ""), guide_style="dim")
     _add_inputs(tree, origin)
     return tree
 
 
 def _add_inputs(tree: Tree, origin: Origin) -> None:
+    """Add what a node was made of; what the workflow's body gives it shares one line."""
+    given = []
     for name, inner in origin.inputs.items():
-        _add_inputs(tree.add(_describe_origin(name, inner)), inner)
+        if inner.kind == "literal" and origin.kind == "node":
+            given.append(f"{clean_line(name)}={show_value(inner.value, LONGEST_GIVEN)}")
+        else:
+            _add_inputs(tree.add(_describe_origin(name, inner, origin.made_by)), inner)
+    if given:
+        tree.add(Text(f"given in the workflow: {', '.join(given)}", style="dim"))
 
 
-def _describe_origin(name: str, origin: Origin) -> Text:
+def _describe_origin(name: str, origin: Origin, made_by: str | None) -> Text:
+    """Return a value in a line.
+
+    Args:
+        name: of the input that it is.
+        made_by: the run that computed what took it, which need not be said again.
+    """
     label = f"{clean_line(name)} = " if name else ""
     if origin.kind == "node":
-        operator = "" if origin.name.partition(".")[0] == origin.operator else f" ({origin.operator})"
-        where = f"run {(origin.made_by or '')[:SHORT_ID]}"
-        seen = ", as above" if origin.is_repeated else ""
-        value = f" {show_number(origin.value)}" if isinstance(origin.value, (int, float)) else ""
-        return Text.assemble(
-            label,
-            (clean_line(origin.name), "bold"),
-            clean_line(operator) if operator else "",
-            value,
-            (f"  {where}{_at(origin)}{seen}", "dim"),
-        )
+        return Text.assemble(label, *_describe_step(origin, made_by))
     if origin.kind == "file":
         path = PurePath(str(origin.value))
         return Text.assemble(label, (clean_line(path.name), "bold"), (f"  {clean_line(path)}", "dim"))
-    if origin.kind == "param":
-        return Text.assemble(
-            label, show_value(origin.value), (f"  parameter '{clean_line(origin.name)}'", "dim")
-        )
-    if origin.kind == "literal":
-        return Text.assemble(label, show_value(origin.value), ("  given in the workflow", "dim"))
-    if origin.kind == "seed":
-        return Text.assemble(label, str(origin.value), ("  the run's seed", "dim"))
     if origin.kind == "collection":
         return Text.assemble(label, (f"a {origin.name} of", "dim"))
-    return Text.assemble(label, ("not known", "dim"))
+    notes = {
+        "param": f"parameter '{clean_line(origin.name)}'",
+        "literal": "given in the workflow",
+        "seed": "the run's seed",
+    }
+    if origin.kind not in notes:
+        return Text.assemble(label, ("not known", "dim"))
+    return Text.assemble(label, show_value(origin.value), (f"  {notes[origin.kind]}", "dim"))
 
 
-def _at(origin: Origin) -> str:
-    return f" of {show_time(origin.at)}" if origin.at else ""
+def _describe_step(origin: Origin, made_by: str | None) -> Iterator[tuple[str, str]]:
+    yield clean_line(origin.name), "bold"
+    if isinstance(origin.value, (int, float)):
+        yield f" {show_number(origin.value)}", ""
+    if not origin.name.startswith(origin.operator or ""):
+        yield f"  operator {clean_line(origin.operator)}", "dim"
+    if origin.made_by and origin.made_by != made_by:
+        at = f" of {show_time(origin.at)}" if origin.at else ""
+        yield f"  run {origin.made_by[:SHORT_ID]}{at}", "dim"
+    if origin.is_repeated:
+        yield "  as above", "dim"
 
 
 # Down
@@ -177,35 +194,36 @@ def _make_use_tree(uses: Sequence[Use], name: str) -> Tree:
     behind = {(w, r) for (w, _), members in groups.items() for use in members for r in use.readers}
     for step, members in groups.items():
         if any(u.is_direct for u in members) or step not in behind:
-            _add_step(tree, step, groups, told)
+            _add_step(tree, step, groups, told, "")
     return tree
 
 
-def _add_step(tree: Tree, step: _Step, groups: Mapping[_Step, Sequence[Use]], told: set[_Step]) -> None:
+def _add_step(
+    tree: Tree, step: _Step, groups: Mapping[_Step, Sequence[Use]], told: set[_Step], above: str
+) -> None:
+    """Add a step with those that read it.
+
+    Args:
+        above: in which runs the step above was, which need not be said again.
+    """
     workflow, node = step
     uses = groups[step]
     operator = uses[0].node.operator
-    shown = "" if node.startswith(operator) else f" ({clean_line(operator)})"
     runs = list(dict.fromkeys(u.run.id for u in uses))
-    count = (
-        f"run {runs[0][:SHORT_ID]}"
-        if len(runs) == 1
-        else f"{len(runs):,} runs, the latest {runs[0][:SHORT_ID]}"
-    )
-    is_told = step in told
-    branch = tree.add(
-        Text.assemble(
-            (clean_line(node), "bold"),
-            shown,
-            (f"  {clean_line(workflow)}, {count}{', as above' if is_told else ''}", "dim"),
-        )
-    )
-    if is_told:
+    where = f"run {runs[0][:SHORT_ID]}"
+    if len(runs) > 1:
+        where = f"{len(runs):,} runs, the latest {runs[0][:SHORT_ID]}"
+    where = f"{clean_line(workflow)}, {where}"
+    notes = [] if node.startswith(operator) else [f"operator {clean_line(operator)}"]
+    notes += [] if where == above else [where]
+    notes += ["as above"] if step in told else []
+    branch = tree.add(Text.assemble((clean_line(node), "bold"), *((f"  {note}", "dim") for note in notes)))
+    if step in told:
         return
     told.add(step)
     for reader in dict.fromkeys(r for use in uses for r in use.readers):
         if (workflow, reader) in groups:
-            _add_step(branch, (workflow, reader), groups, told)
+            _add_step(branch, (workflow, reader), groups, told, where)
 
 
 def _print_models(console: Console, found: Lineage) -> None:
@@ -225,7 +243,7 @@ def _print_models(console: Console, found: Lineage) -> None:
             Text(str(count)),
         ]
         if found.column:
-            cells.append(Text(clean_line(f"no: {first.why}" if first.saw == "no" else _SAW[first.saw])))
+            cells.append(Text(clean_line(f"{_SAW[first.saw]}{first.why}")))
         table.add_row(*cells)
     console.print(table)
     if len(groups) > SHOWN:

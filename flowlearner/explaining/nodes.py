@@ -43,7 +43,8 @@ class NodeExplanation:
         summary: in one line.
         reason: why it missed, as it was stored at that time.
         made_by: for what was cached, who computed it; None where that run is gone.
-        compared_with: the nearest earlier node run: most inputs and code in common, then the latest.
+        compared_with: the nearest earlier node run: most inputs and code in common; of those one in a run
+            that another node was compared with, else the latest.
         differences: from that one.
     """
 
@@ -110,6 +111,8 @@ class _Explainer:
         self._sources = sources
         self._record = record
         self._comparer = Comparer(sources)
+        # Runs that nodes were compared with: one for all of them reads best.
+        self._bases: set[str] = set()
 
     def explain(self, node: NodeRun) -> NodeExplanation:
         if node.cached:
@@ -186,16 +189,19 @@ class _Explainer:
         before = node.started_at or self._record.created_at
         earlier = self._sources.catalog.list_earlier_nodes(node.operator, before, self._record.id, LOOKED_AT)
 
-        def rank(item: tuple[int, EarlierNode]) -> tuple[int, bool, int]:
+        def rank(item: tuple[int, EarlierNode]) -> tuple[int, bool, bool, int]:
             position, found = item
             known = found.node.inputs
             common = sum(hash_ is not None and known.get(n) == hash_ for n, hash_ in node.inputs.items())
             common += found.node.fingerprint == node.fingerprint
             is_same = found.workflow == self._record.workflow and found.node.name == node.name
-            return common, is_same, -position
+            return common, is_same, found.run_id in self._bases, -position
 
         best = max(enumerate(earlier), key=rank, default=None)
-        return None if best is None else best[1]
+        if best is None:
+            return None
+        self._bases.add(best[1].run_id)
+        return best[1]
 
     def _tell_first(self, node: NodeRun) -> Difference:
         if node.miss_reason in (None, "", _FIRST):

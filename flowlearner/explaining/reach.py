@@ -117,9 +117,7 @@ class Code:
         self._bindings: dict[str, dict[str, list[ast.stmt]]] = {}
         self._known: dict[tuple[str, str, str, bool], Reach | None] = {}
 
-    def find_reach(
-        self, module: str, name: str, source: str, *, with_operators: bool = True
-    ) -> Reach | None:
+    def find_reach(self, module: str, name: str, source: str, *, with_operators: bool = True) -> Reach | None:
         """Return what a function reaches; None where it is not in the snapshot.
 
         Args:

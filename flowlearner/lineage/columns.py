@@ -1,7 +1,7 @@
 """Which models saw a column: where it went, as far as schemas and declared Columns tell.
 
-A column is followed by its name. A table that came out without it ends its way; what is no table may hold
-anything of it.
+A column is followed by its name. In a table that came out without it there may still be what was computed
+from it, unless the step that made it declares that it takes other columns. What is no table may hold anything.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from flowlearner.lineage.downward import ModelUse, Use
 from flowlearner.lineage.records import Records
 from flowlearner.records import NodeRun
 
-DECLARED, POSSIBLE, NO = "declared", "possible", "no"
-_RANK = {NO: 0, POSSIBLE: 1, DECLARED: 2}
+DECLARED, POSSIBLE, DERIVED, NO = "declared", "possible", "derived", "no"
+_RANK = {NO: 0, DERIVED: 1, POSSIBLE: 2, DECLARED: 3}
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """How a node saw the column, and what kept it from doing so."""
+    """How a node saw the column; where it did not, what kept it from doing so."""
 
     level: str
     why: str = ""
@@ -38,8 +38,8 @@ def judge_models(
         uses: all that was made of it.
 
     Raises:
-        UsageError: none of the artifacts is a table.
-        NotFoundError: none has the column.
+        UsageError: none of the artifacts is a table or a file.
+        NotFoundError: none has the column, nor has a table that was read from the file.
     """
     walker = _Walker(records, column)
     walker.start(hashes)
@@ -50,11 +50,15 @@ def judge_models(
     for run_id in sorted(by_run, key=lambda i: str(records.runs[i].created_at)):
         for use in by_run[run_id]:
             walker.walk(use)
+    walker.check_met()
     found = []
     for model in models:
         seen = walker.seen.get((model.run.id, model.node), _Seen(NO, "the column did not reach it"))
-        found.append(replace(model, saw=seen.level, why=seen.why if seen.level == NO else ""))
+        found.append(replace(model, saw=seen.level, why=seen.why))
     return sorted(found, key=lambda m: -_RANK[m.saw])
+
+
+_UNKNOWN = _Seen("")
 
 
 class _Walker:
@@ -68,21 +72,33 @@ class _Walker:
         self._records = records
         self._column = column
         self._carrying: set[str] = set()
-        # Of values that do not carry it, where it was lost.
-        self._lost: dict[str, str] = {}
+        self._met: set[str] = set()
+        # Of values that do not carry it, what may be left of it.
+        self._rest: dict[str, _Seen] = {}
         self.seen: dict[tuple[str, str], _Seen] = {}
 
     def start(self, hashes: Sequence[str]) -> None:
         artifacts = self._records.catalog.find_artifacts(hashes)
-        tables = {h: n for h, a in artifacts.items() if (n := _read_columns(a.preview)) is not None}
-        if not tables:
-            raise UsageError(
-                "--column asks for a column of a table, and this is none whose columns are known"
-            )
-        self._carrying = {h for h, names in tables.items() if self._has(names)}
+        for hash_, artifact in artifacts.items():
+            names = _read_columns(artifact.preview)
+            self._meet(names or ())
+            # What columns a file has is known once it is read.
+            if artifact.codec.partition("/")[0] == "file" if names is None else self._has(names):
+                self._carrying.add(hash_)
+        if not self._carrying and not self._met:
+            raise UsageError("--column asks for a column of a table or of a file that is read as one")
         if not self._carrying:
-            known = sorted({name for names in tables.values() for name in names})
-            raise NotFoundError(f"the table has no column '{self._column}'.{suggest(self._column, known)}")
+            self.check_met()
+
+    def _meet(self, names: Iterable[str]) -> None:
+        self._met.update(names)
+
+    def check_met(self) -> None:
+        """Raise NotFoundError where no table on the way has the column."""
+        if not self._has(tuple(self._met)):
+            raise NotFoundError(
+                f"the table has no column '{self._column}'.{suggest(self._column, self._met)}"
+            )
 
     def _has(self, names: Sequence[str]) -> bool:
         # A preview lists only so many columns; where some are left out, any may be there.
@@ -95,7 +111,7 @@ class _Walker:
         carries = False
         for name, hashes in self._list_input_hashes(use).items():
             if self._carrying.isdisjoint(hashes):
-                found += [_Seen(NO, self._lost[h]) for h in hashes if h in self._lost]
+                found += [self._rest[h] for h in hashes if h in self._rest]
                 continue
             carries = True
             declared = columns.get(name)
@@ -110,20 +126,18 @@ class _Walker:
         self._pass_on(node, carries, seen)
 
     def _pass_on(self, node: NodeRun, carries: bool, seen: _Seen) -> None:
+        is_seen = seen.level in (DECLARED, POSSIBLE)
+        ended = _Seen(DERIVED, f"at most what '{node.name}' made of it") if is_seen else seen
         artifacts = self._records.find_artifacts([o.hash for o in node.outputs], with_previews=True)
         for output in node.outputs:
             artifact = artifacts.get(output.hash)
             names = _read_columns(artifact.preview) if artifact else None
-            if names is not None:
-                stays = carries and self._has(names)
-                why = f"'{node.name}' gives a table without it"
-            else:
-                stays = seen.level != NO
-                why = seen.why
-            if stays:
+            if names is not None and carries:
+                self._meet(names)
+            if is_seen if names is None else carries and self._has(names):
                 self._carrying.add(output.hash)
-            elif output.hash not in self._carrying:
-                self._lost.setdefault(output.hash, why)
+            elif _RANK[ended.level] > _RANK.get(self._rest.get(output.hash, _UNKNOWN).level, -1):
+                self._rest[output.hash] = ended
 
     def _list_input_hashes(self, use: Use) -> Mapping[str, list[str]]:
         """Return by input the artifacts in it: those of a list one by one."""

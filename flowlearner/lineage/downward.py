@@ -51,8 +51,9 @@ class ModelUse:
     Attributes:
         saw: for a column: "declared" where the operator that made it names the column among those that it
             takes; "possible" where it got something with the column in it and does not say what it takes;
-            "no" where the column did not reach it. Without a column "possible".
-        why: for "no", in words.
+            "derived" where at most what was computed from it reached the model; "no" where nothing did.
+            Without a column "possible".
+        why: for "derived" and "no", in words.
     """
 
     run: RunSketch

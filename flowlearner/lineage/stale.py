@@ -1,7 +1,9 @@
 """Which runs would no longer hit if a file or an operator changed.
 
 An upper bound. A node is named where its inputs or its code come from what would change; what is behind it
-runs only where that gives another result. Where the code of a run cannot be read, the run is named.
+runs only where that gives another result. Where the code of a run cannot be read, the run is named. Not seen
+are files whose names code puts together from pieces, and those that a workflow reads while it compiles
+besides giving them to a step.
 """
 
 from __future__ import annotations
@@ -192,7 +194,8 @@ def _touch_file(
     own = codes.find_workflow_reach(run)
     if own is None:
         return {**dict.fromkeys(nodes, UNREADABLE), **found}
-    if any(is_named(text, path) for text in own.texts - _list_literals(records, run)):
+    is_given = is_named(_list_literals(records, run), path)
+    if not is_given and any(is_named(text, path) for text in own.texts):
         # What the workflow reads while it compiles decides about any node.
         return {**dict.fromkeys(nodes, "the workflow's code names it"), **found}
     return found
@@ -203,13 +206,12 @@ def _is_given(value: Any, contents: frozenset[str]) -> bool:
     return isinstance(value, Mapping) and value.get("source") is None and value.get("hash") in contents
 
 
-def _list_literals(records: Records, run: RunSketch) -> set[str]:
-    """Return the texts that a workflow gives to its nodes, and the defaults of its parameters."""
+def _list_literals(records: Records, run: RunSketch) -> list[Any]:
+    """Return what a workflow gives to its nodes itself, and the defaults of its parameters."""
     graph = records.get_graph(run.id)
     bindings = [b for node in graph.get("nodes", ()) for b in node["inputs"].values()]
     values = [leaf["literal"] for b in bindings for leaf in iter_leaves(b) if kind_of(leaf) == "literal"]
-    values += [p["default"] for p in graph.get("interface", {}).get("params", ())]
-    return {v for v in values if isinstance(v, str)}
+    return [*values, *(p["default"] for p in graph.get("interface", {}).get("params", ()))]
 
 
 # Code

@@ -27,7 +27,7 @@ def test_a_file_is_shown_with_what_used_it(cli: Cli, run_tips: Run) -> None:
     last = run_tips("-p", "smallest=0.75")
     answer = cli("lineage", "tips.csv")
     assert f"clean  tips, 2 runs, the latest {last['id'][:8]}" in answer.out
-    assert "judge  tips, 2 runs" in answer.out
+    assert "    └── judge\n" in answer.out
     document = cli("lineage", "tips.csv", "--json").document
     assert document["target"]["kind"] == "file"
     assert document["runs"][0] == last["id"]

@@ -215,6 +215,32 @@ def test_every_run_that_misses_after_a_change_is_listed(
     assert found.checked == len(runs)
 
 
+def test_a_file_that_is_only_a_default_does_not_matter_to_runs_that_were_given_another(
+    project: Project, client: Client
+) -> None:
+    project.write(
+        flow="""
+        from pathlib import Path
+        from flowlearner import File, operator, workflow
+
+        HERE = Path(__file__).parent
+
+        @operator
+        def size(file: File) -> int:
+            return len(Path(file).read_text())
+
+        @workflow
+        def flow(file: File = HERE / "usual.txt") -> int:
+            return size(file)
+        """
+    )
+    Path("usual.txt").write_text("usual")
+    Path("other.txt").write_text("the other")
+    usual, other = project.run(), project.run(file="other.txt")
+    assert [s.run.id for s in client.list_stale("usual.txt").runs] == [usual.id]
+    assert [s.run.id for s in client.list_stale("other.txt").runs] == [other.id]
+
+
 def test_what_is_behind_a_step_may_run_and_is_told_apart(
     client: Client, runs: dict[str, tuple[str, dict[str, Any], str]]
 ) -> None:

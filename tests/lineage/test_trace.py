@@ -195,12 +195,12 @@ def test_models_say_whether_they_saw_a_column(tips: Project, client: Client) -> 
         "fit_declared": "declared",
         "fit_any": "possible",
         "fit_others": "no",
-        "fit_any_2": "no",
+        "fit_any_2": "derived",
     }
     why = {m.node: m.why for m in models}
     assert why["fit_others"] == "'fit_others' declares that it takes tip, bill"
-    assert why["fit_any_2"] == "'narrow' gives a table without it"
-    assert [m.saw for m in models] == ["declared", "possible", "no", "no"]
+    assert why["fit_any_2"] == "at most what 'narrow' made of it"
+    assert [m.saw for m in models] == ["declared", "possible", "derived", "no"]
     found = client.trace_lineage("tips.csv", column="bill").models
     assert {m.node: m.saw for m in found if m.node in ("fit_any_2", "fit_others")} == {
         "fit_any_2": "possible",
@@ -215,7 +215,7 @@ def test_a_column_is_followed_from_one_run_into_another(tips: Project, client: C
     models = client.trace_lineage("tips.csv", column="bill").models
     assert [m.saw for m in models if m.run.id == second.id] == ["possible"]
     models = client.trace_lineage("tips.csv", column="day").models
-    assert [m.saw for m in models if m.run.id == second.id] == ["no"]
+    assert [m.saw for m in models if m.run.id == second.id] == ["derived"]
 
 
 def test_what_there_is_not_is_told(tips: Project, client: Client) -> None:
@@ -239,3 +239,44 @@ def test_the_lineage_is_json(tips: Project, client: Client) -> None:
     document = json.loads(json.dumps(to_plain(client.trace_lineage("tips.csv", "day").to_json())))
     assert set(document) == {"target", "column", "made_by", "made_in_runs", "used_by", "runs", "models"}
     assert document["models"][0]["saw"] == "declared"
+
+
+def test_a_column_of_a_file_is_followed_from_the_table_that_is_read_from_it(
+    project: Project, client: Client
+) -> None:
+    project.write(
+        flow="""
+        from typing import Annotated
+        import pandas as pd
+        from sklearn.linear_model import LinearRegression
+        from flowlearner import Columns, File, Model, operator, workflow
+
+        @operator
+        def read(file: File) -> pd.DataFrame:
+            return pd.read_csv(file)
+
+        @operator
+        def narrow(rows: Annotated[pd.DataFrame, Columns(tip=float, bill=int)]) -> pd.DataFrame:
+            return rows[["tip", "bill"]]
+
+        @operator
+        def sort(rows: pd.DataFrame) -> pd.DataFrame:
+            return rows.sort_values("bill")
+
+        @operator
+        def fit(rows: pd.DataFrame) -> Model:
+            return LinearRegression().fit(rows[["bill"]], rows["tip"])
+
+        @workflow
+        def flow(file: File) -> Model:
+            return fit(sort(narrow(read(file))))
+        """
+    )
+    Path("tips.csv").write_text(TIPS)
+    project.run(file="tips.csv")
+    (model,) = client.trace_lineage("tips.csv", column="bill").models
+    assert model.saw == "possible"
+    (model,) = client.trace_lineage("tips.csv", column="day").models
+    assert (model.saw, model.why) == ("no", "'narrow' declares that it takes tip, bill")
+    with pytest.raises(NotFoundError, match=r"no column 'bil'. Did you mean 'bill'"):
+        client.trace_lineage("tips.csv", column="bil")
