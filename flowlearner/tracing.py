@@ -137,7 +137,8 @@ class Tracer:
         given = self._match_arguments(operator.interface, args, kwargs, place)
         other = self.replacing.get(place.node or "", self.replacing.get(operator.name))
         if other is not None:
-            operator, given = other, self._match_arguments(other.interface, (), given, place)
+            taking = f"'{other.name}', which takes its place, "
+            operator, given = other, self._match_arguments(other.interface, (), given, place, taking)
         inputs: dict[str, Binding] = {}
         for param in operator.interface.params:
             if param.name not in given:
@@ -303,10 +304,15 @@ class Tracer:
     # Arguments of calls
 
     def _match_arguments(
-        self, interface: Interface, args: tuple[Any, ...], kwargs: dict[str, Any], place: _Place
+        self,
+        interface: Interface,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        place: _Place,
+        who: str = "",
     ) -> dict[str, Any]:
         def report(message: str, kind: str) -> None:
-            self.problem(message, kind=kind, node=place.node, location=place.location)
+            self.problem(who + message, kind=kind, node=place.node, location=place.location)
 
         positional = [p for p in interface.params if not p.keyword_only]
         given: dict[str, Any] = {p.name: v for p, v in zip(positional, args, strict=False)}

@@ -86,7 +86,9 @@ def test_an_operator_that_does_not_fit_is_an_error_before_anything_runs(
     flow: Workflow[..., object], client: Client
 ) -> None:
     first = flow.run()
-    with pytest.raises(CompileError, match=r"double.*needs a value for 'text: str'") as caught:
+    with pytest.raises(
+        CompileError, match=r"'longer', which takes its place, needs a value for 'text: str'"
+    ) as caught:
         client.clone(first.id, replace={"double": "longer"})
     assert "add_seed" in str(caught.value)
     with pytest.raises(NotFoundError, match=r"no node or operator 'duble'.*Did you mean 'double'"):
