@@ -195,7 +195,7 @@ def bind_values(
         if name in submission.bound.secrets:
             values[name] = bind_literal(value, param)
             continue
-        if _is_plain(value) and not is_named(param, value):
+        if is_plain(value) and not is_named(param, value):
             values[name], stored = bind_given(value, param, resolver)
             artifacts += stored
             if stored:
@@ -231,19 +231,19 @@ def describe_params(submission: Submission) -> dict[str, Any]:
     for name, value in submission.bound.values.items():
         if name in submission.bound.secrets:
             shown = conceal(value, params[name].type)
-            recorded[name] = as_json(shown) if _is_plain(shown) else HIDDEN
+            recorded[name] = as_json(shown) if is_plain(shown) else HIDDEN
         else:
-            recorded[name] = as_json(value) if _is_plain(value) else _source_of(value)
+            recorded[name] = as_json(value) if is_plain(value) else _source_of(value)
     return recorded
 
 
-def _is_plain(value: Any) -> bool:
+def is_plain(value: Any) -> bool:
     """Tell whether a value is recorded as it is, in JSON."""
     if isinstance(value, (list, tuple, set, frozenset)):
-        return len(value) <= MAX_PARAM_ITEMS and all(_is_plain(v) for v in value)
+        return len(value) <= MAX_PARAM_ITEMS and all(is_plain(v) for v in value)
     if isinstance(value, dict):
         return len(value) <= MAX_PARAM_ITEMS and all(
-            isinstance(k, str) and _is_plain(v) for k, v in value.items()
+            isinstance(k, str) and is_plain(v) for k, v in value.items()
         )
     return value is None or isinstance(value, (bool, int, float, str, date, Enum, os.PathLike))
 

@@ -16,7 +16,7 @@ from flowlearner.config import Settings
 from flowlearner.definition import CompileWarning, Definition
 from flowlearner.engine.base import EXECUTORS, Origin, RunListener, RunOptions
 from flowlearner.engine.binding import is_named
-from flowlearner.engine.submit import as_json, execute, opened
+from flowlearner.engine.submit import as_json, execute, is_plain, opened
 from flowlearner.errors import ArtifactError, InputError, NotFoundError, UsageError, shorten, suggest
 from flowlearner.graph import Graph, Literal
 from flowlearner.operation import Operator, is_restoring
@@ -29,6 +29,7 @@ from flowlearner.replay.params import (
     read_params,
     read_texts,
 )
+from flowlearner.secrecy import holds_secret
 
 UNFINISHED = (Status.FAILED, Status.CANCELLED, Status.CRASHED)
 
@@ -271,9 +272,10 @@ def list_changes(restored: Restored, catalog: Catalog) -> Iterator[Change]:
             continue
         param = definition.interface.by_name.get(name)
         before = run.params.get(name)
-        if param is None or (isinstance(before, str) and before == "***"):
+        if param is None or holds_secret(param.type):
             continue
-        after = as_json(value)
+        # Of what JSON does not hold the type tells enough; its content is among the run's parameters.
+        after = as_json(value) if is_plain(value) else f"<{type(value).__name__}>"
         if isinstance(before, Mapping) and f"{ARTIFACT_PREFIX}{before.get('hash')}" == after:
             continue
         if type(after) is not type(before) or after != before:

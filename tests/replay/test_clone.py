@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from flowlearner import Client, CompileError, NotFoundError, ParameterError, Workflow
@@ -98,3 +99,19 @@ def test_an_operator_that_does_not_fit_is_an_error_before_anything_runs(
     with pytest.raises(ParameterError, match="expected int"):
         client.clone(first.id, {"n": "many"})
     assert client.count_runs() == 1
+
+
+def test_a_table_that_is_given_is_told_by_its_type(project: Path, client: Client) -> None:
+    (project / "tables.py").write_text(
+        "import pandas as pd\n"
+        "from flowlearner import operator, workflow\n\n"
+        "@operator\ndef total(rows: pd.DataFrame) -> int:\n    return int(rows['a'].sum())\n\n"
+        "@workflow(executor='local')\ndef tables(rows: pd.DataFrame) -> int:\n    return total(rows)\n"
+    )
+    tables = load_workflow("tables.py:tables")
+    assert isinstance(tables, Workflow)
+    first = tables.run(rows=pd.DataFrame({"a": [1]}))
+    clone = client.clone(first.id, {"rows": pd.DataFrame({"a": [2]})})
+    assert clone.outputs.result == 2
+    (change,) = clone.record.changes
+    assert (change.name, change.before, change.after) == ("rows", first.params["rows"], "<DataFrame>")
