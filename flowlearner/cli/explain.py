@@ -17,7 +17,7 @@ from flowlearner.cli.show import print_heading
 from flowlearner.cli.text import SHORT_ID, clean, clean_line, show_command, show_time
 from flowlearner.client import Client
 from flowlearner.client.run import to_plain
-from flowlearner.explaining.difference import Difference
+from flowlearner.explaining.difference import MOST_TOLD, Difference, list_texts
 from flowlearner.explaining.nodes import NodeExplanation, NodePlace, RunExplanation
 
 _DIFF_STYLES = {"+": "green", "-": "red"}
@@ -109,7 +109,8 @@ def _is_said(node: NodeExplanation, is_one: bool) -> bool:
 def _has_details(node: NodeExplanation, told: set[tuple[str, str, str]]) -> bool:
     """Tell whether there is more to say of a node than its line does."""
     has_code = any(c.diff and _key(c) not in told for d in node.differences for c in (d, *d.causes))
-    return node.compared_with is not None and (has_code or len(node.differences) > 1)
+    is_cut = len(list_texts(node.differences)) > MOST_TOLD
+    return node.compared_with is not None and (has_code or is_cut)
 
 
 def _key(difference: Difference) -> tuple[str, str, str]:

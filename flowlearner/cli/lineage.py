@@ -193,7 +193,7 @@ def _make_use_tree(uses: Sequence[Use], name: str) -> Tree:
     told: set[_Step] = set()
     behind = {(w, r) for (w, _), members in groups.items() for use in members for r in use.readers}
     for step, members in groups.items():
-        if any(u.is_direct for u in members) or step not in behind:
+        if step not in told and (any(u.is_direct for u in members) or step not in behind):
             _add_step(tree, step, groups, told, "")
     return tree
 

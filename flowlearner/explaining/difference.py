@@ -11,7 +11,7 @@ from flowlearner.explaining.changes import Change
 from flowlearner.records import clean
 
 _LONGEST = 60
-_MOST = 3
+MOST_TOLD = 3
 # Of these the text says where they are.
 _SELF_EXPLAINING = ("operator", "version", "unstable", "param", "seed")
 _WORDS = {"function": "helper", "class": "class", "value": "global", "module": "module"}
@@ -62,13 +62,13 @@ class Difference:
 
 def tell_causes(causes: Sequence[Difference]) -> str:
     """Return what changed an input, in words: each cause with the node where it is."""
-    texts = [c.text if c.kind in _SELF_EXPLAINING else f"{c.text} in '{c.node}'" for c in causes[:_MOST]]
+    texts = [c.text if c.kind in _SELF_EXPLAINING else f"{c.text} in '{c.node}'" for c in causes[:MOST_TOLD]]
     rest = len(causes) - len(texts)
     return ", ".join(texts) + (f" and {rest} more" if rest > 0 else "")
 
 
-def summarise(differences: Sequence[Difference]) -> str:
-    """Return differences in one line; inputs that changed for the same reason are told together."""
+def list_texts(differences: Sequence[Difference]) -> list[str]:
+    """Return differences in words; inputs that changed for the same reason are told together."""
     texts: list[str] = []
     told: list[tuple[Difference, ...]] = []
     for difference in differences:
@@ -80,8 +80,14 @@ def summarise(differences: Sequence[Difference]) -> str:
             names = [f"'{d.name}'" for d in differences if d.causes == causes]
             word = "input" if len(names) == 1 else "inputs"
             texts.append(f"{word} {', '.join(names)} changed: {tell_causes(causes)}")
-    rest = len(texts) - _MOST
-    return "; ".join(texts if rest <= 1 else [*texts[:_MOST], f"and {rest} more"])
+    return texts
+
+
+def summarise(differences: Sequence[Difference]) -> str:
+    """Return differences in one line, the first few of many."""
+    texts = list_texts(differences)
+    rest = len(texts) - MOST_TOLD
+    return "; ".join(texts if rest <= 0 else [*texts[:MOST_TOLD], f"and {rest} more"])
 
 
 def describe_change(change: Change, node: str) -> Difference:

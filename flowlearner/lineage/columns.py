@@ -1,7 +1,8 @@
 """Which models saw a column: where it went, as far as schemas and declared Columns tell.
 
 A column is followed by its name. In a table that came out without it there may still be what was computed
-from it, unless the step that made it declares that it takes other columns. What is no table may hold anything.
+from it, unless the step that made it declares that it takes other columns. What is no table may hold
+anything of it.
 """
 
 from __future__ import annotations
@@ -22,10 +23,16 @@ _RANK = {NO: 0, DERIVED: 1, POSSIBLE: 2, DECLARED: 3}
 
 @dataclass(frozen=True)
 class _Seen:
-    """How a node saw the column; where it did not, what kept it from doing so."""
+    """How a node saw the column.
+
+    Attributes:
+        why: for what did not see it, what kept it from doing so.
+        makers: of what was computed from it, the nodes that may have done so.
+    """
 
     level: str
     why: str = ""
+    makers: tuple[str, ...] = ()
 
 
 def judge_models(
@@ -59,6 +66,13 @@ def judge_models(
 
 
 _UNKNOWN = _Seen("")
+
+
+def _join(makers: Iterable[tuple[str, ...]]) -> _Seen:
+    """Return how that is seen which nodes may have computed from the column."""
+    names = tuple(dict.fromkeys(name for some in makers for name in some))
+    shown = shorten(f"'{n}'" for n in names)
+    return _Seen(DERIVED, f"at most what {shown} made of it", names)
 
 
 class _Walker:
@@ -122,12 +136,14 @@ class _Walker:
             else:
                 found.append(_Seen(NO, f"'{node.name}' declares that it takes {shorten(declared)}"))
         seen = max(found, key=lambda s: _RANK[s.level], default=_Seen(NO, "the column did not reach it"))
+        if seen.level == DERIVED:
+            seen = _join(s.makers for s in found)
         self.seen[use.run.id, node.name] = seen
         self._pass_on(node, carries, seen)
 
     def _pass_on(self, node: NodeRun, carries: bool, seen: _Seen) -> None:
         is_seen = seen.level in (DECLARED, POSSIBLE)
-        ended = _Seen(DERIVED, f"at most what '{node.name}' made of it") if is_seen else seen
+        ended = _join([(node.name,)]) if is_seen else seen
         artifacts = self._records.find_artifacts([o.hash for o in node.outputs], with_previews=True)
         for output in node.outputs:
             artifact = artifacts.get(output.hash)
