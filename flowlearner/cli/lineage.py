@@ -177,6 +177,8 @@ def _describe_step(origin: Origin, made_by: str | None) -> Iterator[tuple[str, s
         yield f"  run {origin.made_by[:SHORT_ID]}{at}", "dim"
     if origin.is_repeated:
         yield "  as above", "dim"
+    elif origin.is_cut:
+        yield "  …", "dim"
 
 
 # Down

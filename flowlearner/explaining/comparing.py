@@ -35,14 +35,41 @@ class Comparer:
 
     def compare(self, run_id: str, node: NodeRun, base_id: str, base: NodeRun) -> list[Difference]:
         """Return what differs from an earlier node run: first the code, then the inputs."""
+        self._prepare(run_id, node, base_id, base)
+        return self._compare(run_id, node, base_id, base)
+
+    def _compare(self, run_id: str, node: NodeRun, base_id: str, base: NodeRun) -> list[Difference]:
         found = self._compare_code(run_id, node, base_id, base)
-        for name, hash_ in node.inputs.items():
-            if name not in base.inputs or base.inputs[name] == hash_:
-                continue
-            after = self._sources.find_binding(run_id, node.name, name)
-            before = self._sources.find_binding(base_id, base.name, name)
+        for name, before, after in self._list_changed(run_id, node, base_id, base):
             found += self._compare_bindings(run_id, node.name, base_id, name, before, after)
         return found
+
+    def _list_changed(
+        self, run_id: str, node: NodeRun, base_id: str, base: NodeRun
+    ) -> Iterator[tuple[str, Any, Any]]:
+        """Yield the inputs that differ, with what they were and are bound to."""
+        for name, hash_ in node.inputs.items():
+            if name in base.inputs and base.inputs[name] != hash_:
+                after = self._sources.find_binding(run_id, node.name, name)
+                yield name, self._sources.find_binding(base_id, base.name, name), after
+
+    def _prepare(self, run_id: str, node: NodeRun, base_id: str, base: NodeRun) -> None:
+        """Find what changed all that lies behind a node, the earliest first: else calls go deep as graphs."""
+        found: dict[tuple[str, str], tuple[NodeRun, NodeRun]] = {}
+        waiting = [(node, base)]
+        while waiting:
+            new, old = waiting.pop()
+            for _, before, after in self._list_changed(run_id, new, base_id, old):
+                pairs = zip(iter_upstream(after), iter_upstream(before), strict=False)
+                for (name, _), (base_name, _) in pairs:
+                    upstream = self._sources.find_node(run_id, name)
+                    earlier = self._sources.find_node(base_id, base_name)
+                    is_known = (run_id, name, base_id, base_name) in self._causes
+                    if upstream and earlier and not is_known and (name, base_name) not in found:
+                        found[name, base_name] = (upstream, earlier)
+                        waiting.append((upstream, earlier))
+        for upstream, earlier in sorted(found.values(), key=lambda pair: pair[0].position):
+            self._find_causes(run_id, upstream.name, base_id, earlier.name)
 
     def list_upstream(self, run_id: str, node: str) -> list[str]:
         """Return the nodes whose outputs a node takes."""
@@ -161,7 +188,7 @@ class Comparer:
         if node is None or base is None or node.operator != base.operator:
             return ()
         found: list[Difference] = []
-        for difference in self.compare(run_id, node, base_id, base):
+        for difference in self._compare(run_id, node, base_id, base):
             # What earlier nodes gave is no root.
             found += [d for d in difference.causes or [difference] if d not in found]
         if not found and [o.hash for o in node.outputs] != [o.hash for o in base.outputs]:

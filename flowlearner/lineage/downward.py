@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -78,20 +77,27 @@ class ModelUse:
         }
 
 
-def list_uses(records: Records, hashes: Iterable[str]) -> list[Use]:
+def list_uses(records: Records, hashes: Iterable[str], only_run: str | None = None) -> list[Use]:
     """Return the nodes that took artifacts or what was made of them, in all kept runs, the newest runs first.
 
-    What one run made and another took as a parameter is followed.
+    What one run made and another took as a parameter is followed. That another run came to an equal value is
+    no use of it, but for the artifacts themselves.
+
+    Args:
+        only_run: look at what this run did with them alone.
     """
-    waiting = deque(dict.fromkeys(hashes))
+    waiting = list(dict.fromkeys(hashes))
     first = frozenset(waiting)
     seen = set(waiting)
     direct: set[tuple[str, str]] = set()
     found: set[tuple[str, str]] = set()
     while waiting:
-        batch = list(waiting)
-        waiting.clear()
-        uses = records.catalog.list_uses(batch)
+        batch, waiting = waiting, []
+        uses = [
+            (hash_, use)
+            for hash_, use in records.catalog.list_uses(batch)
+            if only_run in (None, use.run_id) and (hash_ in first or use.role in ("param", "part"))
+        ]
         records.load_runs(use.run_id for _, use in uses)
         records.load_nodes(use.run_id for _, use in uses)
         for hash_, use in uses:

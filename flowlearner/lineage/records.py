@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from flowlearner.catalog import Catalog
 from flowlearner.catalog.provenance import RunSketch
 from flowlearner.explaining.bindings import iter_upstream
 from flowlearner.records import Artifact, NodeRun, OperatorVersion
+
+
+@dataclass(frozen=True)
+class _Index:
+    """A graph by its nodes: what their inputs are bound to, and who reads which of their outputs."""
+
+    inputs: Mapping[str, Mapping[str, Any]]
+    readers: Mapping[str, list[tuple[str, str]]]
 
 
 class Records:
@@ -23,6 +32,7 @@ class Records:
         self.runs: dict[str, RunSketch] = {}
         self._nodes: dict[str, dict[str, NodeRun]] = {}
         self._graphs: dict[str, dict[str, Any]] = {}
+        self._indexes: dict[str, _Index] = {}
         self._versions: dict[tuple[str, str], OperatorVersion] = {}
         self._artifacts: dict[bool, dict[str, Artifact]] = {True: {}, False: {}}
 
@@ -45,25 +55,32 @@ class Records:
 
     def get_graph(self, run_id: str) -> Mapping[str, Any]:
         """Return the graph of a run that was loaded; empty where it has none."""
+        return self._graphs.get(self._find_graph_id(run_id), {})
+
+    def _find_graph_id(self, run_id: str) -> str:
         run = self.runs.get(run_id)
-        return self._graphs.get(run.graph_id or "", {}) if run else {}
+        return run.graph_id or "" if run else ""
 
     def get_inputs(self, run_id: str, node: str) -> Mapping[str, Any]:
         """Return what the inputs of a node are bound to."""
-        nodes = self.get_graph(run_id).get("nodes", ())
-        return next((n["inputs"] for n in nodes if n["name"] == node), {})
+        return self._get_index(run_id).inputs.get(node, {})
 
     def find_readers(self, run_id: str, node: str, output: str | None = None) -> list[str]:
         """Return the nodes that read a node, or one output of it."""
-        return [
-            n["name"]
-            for n in self.get_graph(run_id).get("nodes", ())
-            if any(
-                name == node and output in (None, its)
-                for binding in n["inputs"].values()
-                for name, its in iter_upstream(binding)
-            )
-        ]
+        readers = self._get_index(run_id).readers.get(node, ())
+        return list(dict.fromkeys(name for name, its in readers if output in (None, its)))
+
+    def _get_index(self, run_id: str) -> _Index:
+        graph_id = self._find_graph_id(run_id)
+        if graph_id not in self._indexes:
+            inputs = {n["name"]: n["inputs"] for n in self.get_graph(run_id).get("nodes", ())}
+            readers: dict[str, list[tuple[str, str]]] = {}
+            for reader, bindings in inputs.items():
+                for binding in bindings.values():
+                    for name, output in iter_upstream(binding):
+                        readers.setdefault(name, []).append((reader, output))
+            self._indexes[graph_id] = _Index(inputs, readers)
+        return self._indexes[graph_id]
 
     def find_version(self, node: NodeRun) -> OperatorVersion | None:
         key = (node.operator, node.fingerprint)

@@ -12,7 +12,6 @@ from typing import Any
 from flowlearner.artifacts.files import encode_file
 from flowlearner.catalog import Catalog
 from flowlearner.errors import NotFoundError, UsageError, shorten, suggest
-from flowlearner.inputs import hash_bytes
 from flowlearner.lineage.columns import judge_models
 from flowlearner.lineage.downward import ModelUse, Use, list_models, list_uses
 from flowlearner.lineage.records import Records
@@ -112,7 +111,9 @@ def trace(catalog: Catalog, name: str, column: str | None = None) -> Lineage:
         origin, made_in = trace_artifact(records, artifact.hash)
     else:
         target = _find_file(records, name)
-    uses = list_uses(records, target.hashes)
+    # Equal numbers come out of what has nothing in common.
+    is_scalar = origin is not None and origin.value is not None
+    uses = list_uses(records, target.hashes, origin.run_id if origin and is_output and is_scalar else None)
     models = list_models(records, uses)
     if column is not None:
         models = judge_models(records, target.hashes, column, uses, models)
@@ -158,7 +159,8 @@ def list_contents(catalog: Catalog, path: str) -> list[str]:
     """Return the artifacts that a file is now: as a file, and as each table that was read from it."""
     if not os.path.isfile(path):
         return []
-    return [encode_file(path)[0].hash, *catalog.list_table_hashes(hash_bytes(Path(path)))]
+    encoded, checksum = encode_file(path)
+    return [encoded.hash, *catalog.list_table_hashes(checksum)]
 
 
 def is_named(value: Any, path: str) -> bool:

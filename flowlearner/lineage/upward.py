@@ -10,6 +10,9 @@ from typing import Any
 from flowlearner.explaining.bindings import COLLECTIONS, kind_of
 from flowlearner.lineage.records import Records
 
+DEEPEST = 100
+"""How many steps an answer goes up. Nobody reads further, nor do parsers of JSON."""
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -24,6 +27,7 @@ class Origin:
         run_id: the run in which it is; `made_by` where a node's result was cached: the run that computed it.
         inputs: of a node, by name.
         is_repeated: its inputs stand where it is met first.
+        is_cut: its inputs are left out, for they lie too deep.
     """
 
     kind: str
@@ -38,6 +42,7 @@ class Origin:
     at: datetime | None = None
     inputs: Mapping[str, Origin] = field(default_factory=dict)
     is_repeated: bool = False
+    is_cut: bool = False
 
     def to_json(self) -> dict[str, Any]:
         at = None if self.at is None else self.at.astimezone(UTC).isoformat(timespec="microseconds")
@@ -53,6 +58,7 @@ class Origin:
             "made_by": self.made_by,
             "at": at,
             "is_repeated": self.is_repeated,
+            "is_cut": self.is_cut,
             "inputs": {name: origin.to_json() for name, origin in self.inputs.items()},
         }
 
@@ -69,6 +75,7 @@ class Upward:
         self._records = records
         self._run_id = run_id
         self._met: set[str] = set()
+        self._depth = 0
 
     def trace(self, binding: Any, hash_: str | None = None) -> Origin:
         """Return where the value of a binding came from."""
@@ -105,9 +112,12 @@ class Upward:
         self._met.add(name)
         found = next((o for o in node.outputs if o.name == output), None)
         inputs: dict[str, Origin] = {}
-        if not is_repeated:
-            bindings = self._records.get_inputs(self._run_id, name)
+        bindings = self._records.get_inputs(self._run_id, name)
+        is_cut = self._depth >= DEEPEST
+        if not is_repeated and not is_cut:
+            self._depth += 1
             inputs = {n: self.trace(b, node.inputs.get(n)) for n, b in bindings.items()}
+            self._depth -= 1
         return Origin(
             kind="node",
             name=label,
@@ -120,7 +130,8 @@ class Upward:
             made_by=node.cached_from if node.cached else self._run_id,
             at=node.finished_at,
             inputs=inputs,
-            is_repeated=is_repeated and bool(self._records.get_inputs(self._run_id, name)),
+            is_repeated=is_repeated and bool(bindings),
+            is_cut=is_cut and bool(bindings),
         )
 
 

@@ -334,3 +334,32 @@ def test_the_explanation_is_json(tips: Project, client: Client) -> None:
     run = tips.run(rows="tips.csv", power=float("nan"))
     document = to_plain(client.explain_run(run.id).to_json())
     assert json.loads(json.dumps(document, allow_nan=False))["nodes"][2]["differences"][0]["after"] == "NaN"
+
+
+def test_a_chain_of_a_thousand_steps_is_followed_to_its_root(project: Project, client: Client) -> None:
+    project.write(
+        flow="""
+        from flowlearner import operator, workflow
+
+        @operator
+        def step(n: int) -> int:
+            return n + 1
+
+        @workflow
+        def flow(n: int = 1) -> int:
+            for _ in range(1000):
+                n = step(n)
+            return n
+        """
+    )
+    project.run()
+    done = project.run(n=5000)
+    (node,) = client.explain_run(done.id, "step_1000").nodes
+    assert node.summary == "input 'n' changed: parameter 'n': 1 → 5000"
+    found = client.trace_lineage(f"{done.id}.result")
+    origin, depth = found.origin, 0
+    while origin is not None and origin.inputs:
+        origin, depth = origin.inputs["n"], depth + 1
+    assert origin is not None
+    assert (depth, origin.is_cut) == (100, True)
+    json.dumps(to_plain(found.to_json()))

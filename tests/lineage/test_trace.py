@@ -156,6 +156,41 @@ def test_what_one_run_made_and_another_was_given_is_followed(tips: Project, clie
     assert origin.inputs["rows"].hash == hash_
 
 
+def test_runs_that_came_to_an_equal_number_have_nothing_to_do_with_each_other(
+    project: Project, client: Client
+) -> None:
+    project.write(
+        flow="""
+        from flowlearner import File, operator, workflow
+
+        @operator
+        def size(file: File) -> int:
+            return 3
+
+        @operator
+        def three() -> int:
+            return 3
+
+        @operator
+        def double(n: int) -> int:
+            return 2 * n
+
+        @workflow
+        def sized(file: File) -> int:
+            return double(size(file))
+
+        @workflow
+        def counted() -> int:
+            return double(three())
+        """
+    )
+    Path("a.txt").write_text("abc")
+    first = project.run("flow.py:sized", file="a.txt")
+    project.run("flow.py:counted")
+    assert client.trace_lineage("a.txt").runs == [first.id]
+    assert client.trace_lineage(f"{first.id}.size").runs == [first.id]
+
+
 def test_deleted_runs_are_left_out(tips: Project, client: Client) -> None:
     first, second = run(tips), run(tips, at=3)
     client.delete_runs([first.id])
