@@ -13,7 +13,7 @@ import shutil
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -193,15 +193,33 @@ def _load_main() -> tuple[ModuleType, Exception | None]:
     cloudpickle.register_pickle_by_value(module)
     failed: Exception | None = None
     flags = 0
-    for statement in ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body:
+    statements = ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body
+    # Python compiles `name.call()` otherwise where the same text imports `name`: each statement is compiled
+    # with all imports, which do not run there, so that functions have the very code that they had.
+    imports = ast.If(ast.Constant(False), _list_imports(statements) or [ast.Pass()], [])
+    ast.fix_missing_locations(imports)
+    for statement in statements:
         try:
+            whole = ast.Module([imports, statement], [])
             if isinstance(statement, ast.ImportFrom) and statement.module == "__future__":
                 flags |= sum(getattr(__future__, a.name).compiler_flag for a in statement.names)
-            code = compile(ast.Module([statement], []), spec.origin, "exec", flags, dont_inherit=True)
+                whole = ast.Module([statement], [])
+            code = compile(whole, spec.origin, "exec", flags, dont_inherit=True)
             exec(code, vars(module))
         except Exception as error:  # noqa: BLE001 - whatever a script or a cell raises
             failed = failed or error
     return module, failed
+
+
+def _list_imports(nodes: Iterable[ast.AST]) -> list[ast.stmt]:
+    """Return the imports of a module, those inside functions and classes left out."""
+    found: list[ast.stmt] = []
+    for node in nodes:
+        if isinstance(node, ast.Import) or (isinstance(node, ast.ImportFrom) and node.module != "__future__"):
+            found.append(node)
+        elif not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.expr)):
+            found += _list_imports(ast.iter_child_nodes(node))
+    return found
 
 
 def _keep_readable(source: str) -> str:
