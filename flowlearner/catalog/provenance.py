@@ -42,6 +42,7 @@ class RunSketch:
     created_at: datetime | None
     graph_id: str | None
     snapshot: str | None
+    parent_id: str | None
     sweep_id: str | None
     trial_number: int | None
     command: str
@@ -114,7 +115,7 @@ class Provenance(Sweeps):
         """Return runs in short, by id, the newest first; all that are not deleted if none are named."""
         columns = (
             _r.id, _r.workflow, _r.workflow_fingerprint, _r.created_us, _r.graph_id, _r.code_snapshot,
-            _r.sweep_id, _r.trial_number, _r.command, _r.run_seed, _r.params,
+            _r.parent_id, _r.sweep_id, _r.trial_number, _r.command, _r.run_seed, _r.params,
         )  # fmt: skip
         statement = select(*columns).where(_r.deleted_us.is_(None))
         rows: list[Any] = []
@@ -133,6 +134,7 @@ class Provenance(Sweeps):
                 from_us(row.created_us),
                 row.graph_id,
                 row.code_snapshot,
+                row.parent_id,
                 row.sweep_id,
                 row.trial_number,
                 row.command,

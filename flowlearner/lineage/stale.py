@@ -264,13 +264,21 @@ class Codes:
         """Tell whether a module may have been this file: the path ends with its name; no more is known."""
         file = Path(path)
         if module == "__main__":
-            # Its file is known by the command that started it alone.
-            return file.name in run.command or self._is_text_of(run, module, file)
+            # Its file is known by the command alone that started it, or the run that it was first.
+            commands = [r.command for r in self._list_ancestry(run)]
+            return any(file.name in c for c in commands) or self._is_text_of(run, module, file)
         parts = [*file.parent.parts, file.stem]
         if file.stem == "__init__":
             parts.pop()
         names = module.split(".")
         return parts[-len(names) :] == names
+
+    def _list_ancestry(self, run: RunSketch) -> list[RunSketch]:
+        """Return a run and those that it repeats, as far as they are kept."""
+        found = [run]
+        while (parent := self._records.runs.get(found[-1].parent_id or "")) is not None:
+            found.append(parent)
+        return found
 
     def _is_text_of(self, run: RunSketch, module: str, file: Path) -> bool:
         code = self._snapshots.find_code(run.snapshot)

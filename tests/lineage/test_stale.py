@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import textwrap
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -279,6 +282,35 @@ def test_a_run_whose_code_cannot_be_read_is_listed(project: Project, client: Cli
         catalog.update_artifact(replace(snapshot, inline=b"damaged"))
     found = {s.run.id: s.nodes for s in client.list_stale("two").runs}
     assert found[first.id] == {"one": "its code cannot be read"}
+
+
+def test_a_script_is_known_by_its_command_also_in_runs_that_repeat_it(
+    project: Project, client: Client
+) -> None:
+    Path("script.py").write_text(
+        textwrap.dedent(
+            """
+            from flowlearner import operator, workflow
+
+            @operator
+            def one(n: int) -> int:
+                return n
+
+            @workflow(executor="local")
+            def flow(n: int = 1) -> int:
+                return one(n)
+
+            if __name__ == "__main__":
+                flow.run()
+            """
+        )
+    )
+    subprocess.run([sys.executable, "script.py"], check=True)
+    first = client.list_runs()[0]
+    second = client.clone(first.id, {"n": 2})
+    Path("script.py").write_text("changed")
+    assert [s.run.id for s in client.list_stale("script.py").runs] == [second.id, first.id]
+    assert client.list_stale("flow.py").runs == ()
 
 
 def test_trials_of_a_sweep_are_looked_at(project: Project, client: Client) -> None:
