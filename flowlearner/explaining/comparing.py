@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flowlearner.explaining.bindings import COLLECTIONS, iter_upstream, kind_of
@@ -15,7 +15,7 @@ from flowlearner.explaining.difference import (
     show_given,
     tell_causes,
 )
-from flowlearner.explaining.reach import Code
+from flowlearner.explaining.reach import Code, Reach
 from flowlearner.explaining.sources import Sources
 from flowlearner.fingerprint.origin import list_distribution_names
 from flowlearner.records import NodeRun
@@ -93,7 +93,7 @@ class Comparer:
             return self._compare_versions(node, base)
         found = [describe_change(c, node.name) for c in compare_reaches(before, after)]
         found += self._compare_packages(run_id, node, base_id, before.packages | after.packages)
-        return found or [self._tell_undetermined(node, after.computed, sorted(after.environment))]
+        return found or [self._tell_undetermined(run_id, node, base_id, after)]
 
     def _compare_versions(self, node: NodeRun, base: NodeRun) -> list[Difference]:
         """Compare the operator's own source, which the catalog has, where a snapshot is gone."""
@@ -118,21 +118,36 @@ class Comparer:
     def _compare_packages(
         self, run_id: str, node: NodeRun, base_id: str, packages: frozenset[str]
     ) -> Iterator[Difference]:
-        before, after = (self._sources.get_run(i).environment for i in (base_id, run_id))
-        if before is None or after is None or before.id == after.id:
+        before, after = self._read_packages(base_id), self._read_packages(run_id)
+        if before == after:
             return
         for top in sorted(packages):
             for name in list_distribution_names(top):
-                old, new = before.packages.get(name), after.packages.get(name)
+                old, new = before.get(name), after.get(name)
                 if old != new:
                     text = f"package {name}: {old or 'none'} → {new or 'none'}"
                     yield Difference("package", name, text, node.name, old, new)
 
-    def _tell_undetermined(self, node: NodeRun, values: list[str], variables: list[str]) -> Difference:
-        hints = [f"what {_list(values)} held"] if values else []
-        hints += [f"the environment's {_list(variables)}"] if variables else []
+    def _read_packages(self, run_id: str) -> Mapping[str, str]:
+        environment = self._sources.get_run(run_id).environment
+        return environment.packages if environment else {}
+
+    def _tell_undetermined(self, run_id: str, node: NodeRun, base_id: str, reach: Reach) -> Difference:
+        """Say what may differ where the sources of the two snapshots do not."""
+        before, after = self._read_packages(base_id), self._read_packages(run_id)
+        hints = [
+            f"the module '{top}', which the snapshot does not have"
+            for top in sorted(reach.packages)
+            if not any(name in after for name in list_distribution_names(top))
+        ]
+        if reach.computed:
+            hints.append(f"what {_list(reach.computed)} held")
+        if reach.environment:
+            hints.append(f"the environment's {_list(sorted(reach.environment))}")
+        if before.get("flowlearner") != after.get("flowlearner"):
+            hints.append("how this version of flowlearner reads code")
         where = f"; it may be {', or '.join(hints)}" if hints else ""
-        text = f"the source that it reaches is the same, and what it found there when it ran is not{where}"
+        text = f"the source that it reaches is the same, but what it found there when it ran is not{where}"
         return Difference("undetermined", node.operator, text, node.name)
 
     # Inputs

@@ -261,6 +261,29 @@ def test_a_value_that_the_source_does_not_tell_is_named_as_undetermined(
     assert "'LIMIT'" in node.summary
 
 
+def test_a_module_that_the_snapshot_leaves_out_is_named(project: Project, client: Client) -> None:
+    project.write(
+        my_tokens="def sign(n):\n    return n + 1\n",
+        flow="""
+        from flowlearner import operator, workflow
+        from my_tokens import sign
+
+        @operator
+        def one(n: int) -> int:
+            return sign(n)
+
+        @workflow
+        def flow(n: int = 1) -> int:
+            return one(n)
+        """,
+    )
+    project.run()
+    project.edit("my_tokens.py", "n + 1", "n + 2")
+    node = explain(client, project.run())["one"]
+    assert kinds(node) == [("undetermined", "one")]
+    assert "the module 'my_tokens', which the snapshot does not have" in node.summary
+
+
 def test_a_package_of_another_version_is_told(
     tips: Project, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
