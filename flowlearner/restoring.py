@@ -72,7 +72,7 @@ def unpack(snapshot_id: str, modules: Modules, base: Path) -> Path:
             else made.joinpath(*parts[:-1], f"{parts[-1]}.py")
         )
         path.parent.mkdir(parents=True, exist_ok=True)
-        source = _keep_readable(module["source"]) if name == "__main__" else module["source"]
+        source = keep_readable(module["source"]) if name == "__main__" else module["source"]
         path.write_text(source, encoding="utf-8")
     try:
         made.rename(folder)
@@ -222,7 +222,7 @@ def _list_imports(nodes: Iterable[ast.AST]) -> list[ast.stmt]:
     return found
 
 
-def _keep_readable(source: str) -> str:
+def keep_readable(source: str) -> str:
     """Return the text of cells that are joined, those that are no Python left blank; lines stay in place."""
     lines = source.splitlines(keepends=True)
     kept: list[str] = []
