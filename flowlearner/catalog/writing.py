@@ -89,11 +89,18 @@ class Writing(Part):
             raise
 
     def begin_run(
-        self, run: RunRecord, workflow: WorkflowVersion, operators: Sequence[OperatorVersion]
+        self,
+        run: RunRecord,
+        workflow: WorkflowVersion,
+        operators: Sequence[OperatorVersion],
+        artifacts: Sequence[Artifact] = (),
     ) -> None:
         """Record a run that starts, with the versions of its code.
 
         Versions, environments and experiments that are known already stay as they are.
+
+        Args:
+            artifacts: what it names already, such as the snapshot of its code.
 
         Raises:
             CatalogError: there is a run of this id.
@@ -122,6 +129,7 @@ class Writing(Part):
             insert(connection, TAGS, tag_rows(run.id, run.tags))
             insert(connection, CHANGES, change_rows(run))
             insert(connection, USES, uses)
+            self._write_artifacts(connection, artifacts, now)
         self._remember_workflow(run.id, run.workflow)
 
     def update_run(self, run_id: str, **columns: Any) -> bool:

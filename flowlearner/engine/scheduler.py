@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from time import monotonic
 from typing import Any
@@ -34,7 +34,7 @@ class Scheduler:
         platform_error: the first failure that was not the user's.
     """
 
-    def __init__(self, context: RunContext, binder: Binder, artifacts: Iterable[Artifact] = ()) -> None:
+    def __init__(self, context: RunContext, binder: Binder) -> None:
         self.context = context
         self.graph = context.graph
         self.binder = binder
@@ -53,7 +53,7 @@ class Scheduler:
         self._unwritten: list[NodeRun] = []
         self._write_at: float | None = None
         self._previous: Mapping[str, NodeRun] | None = None
-        self._artifacts: list[Artifact] = list(artifacts)
+        self._artifacts: list[Artifact] = []
         self._lines: queue.SimpleQueue[LogLine] = queue.SimpleQueue()
 
     # Deciding
@@ -91,7 +91,7 @@ class Scheduler:
 
     def _take_earlier(self, task: NodeTask) -> Hit | None:
         earlier = self.context.earlier.get(task.node.name)
-        return earlier and earlier.take(task.fingerprint, task.inputs, self.context.store)
+        return earlier.take(task.fingerprint, task.inputs, self.context.store) if earlier else None
 
     def _may_hit(self, task: NodeTask) -> bool:
         """Tell whether a task may take what another run, or another node of this one, gave for its key."""

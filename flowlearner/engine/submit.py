@@ -333,9 +333,10 @@ def run_submission(
         )
         resolver = InputResolver(catalog, store, submission.settings.file_limit_bytes)
         values: dict[str, BoundValue] = {}
-        scheduler = Scheduler(context, Binder(values, submission.options.seed, resolver), [stored])
+        scheduler = Scheduler(context, Binder(values, submission.options.seed, resolver))
         catalog.store_crashes(is_dead)
-        catalog.begin_run(record, workflow, operators)
+        # A run that is killed at once can be run again: its code is there from its beginning.
+        catalog.begin_run(record, workflow, operators, [stored])
         status = Status.FAILED
         failure: ErrorInfo | None = None
         try:
@@ -349,7 +350,6 @@ def run_submission(
                 scheduler.run(launcher)
                 status, failure = finish(scheduler)
             else:
-                catalog.record_nodes(run_id, (), [stored])
                 catalog.finish_run(run_id, status, utc_now(), (), (), failure)
         except BaseException as error:
             status = Status.CANCELLED if isinstance(error, KeyboardInterrupt) else Status.FAILED

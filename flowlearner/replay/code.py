@@ -64,7 +64,12 @@ def opened_code(
             f"run {run.id} has no snapshot of its code, since it ended before its code was stored. "
             "--current runs today's code"
         )
-    artifact = catalog.get_artifact(run.code.snapshot)
+    try:
+        artifact = catalog.get_artifact(run.code.snapshot)
+    except NotFoundError:
+        raise UsageError(
+            f"run {run.id}: the snapshot of its code is not in the catalog. --current runs today's code"
+        ) from None
     modules = read_modules(artifact, store)
     base = settings.home_path / SNAPSHOTS
     with loaded_definition(artifact.hash, modules, base, module, run.workflow) as definition:
