@@ -139,12 +139,20 @@ def describe_values(kind: str, node: str, name: str, before: Any, after: Any) ->
 
 def _tell_values(before: Any, after: Any) -> str:
     old, new = show_given(before), show_given(after)
-    is_content = isinstance(before, Mapping) and isinstance(after, Mapping) and "hash" in after
     if old != new:
         return f"{old} → {new}"
     return (
-        f"the content of {new} changed" if is_content else f"{new} as before, but what it stands for changed"
+        f"the content of {new} changed"
+        if _is_stored(after)
+        else f"{new} as before, but what it stands for changed"
     )
+
+
+def _is_stored(value: Any) -> bool:
+    """Tell whether a recorded parameter is a table or a file, or holds one."""
+    if isinstance(value, Mapping):
+        return "hash" in value or any(map(_is_stored, value.values()))
+    return isinstance(value, list) and any(map(_is_stored, value))
 
 
 def show_given(value: Any) -> str:
@@ -152,5 +160,11 @@ def show_given(value: Any) -> str:
     if isinstance(value, Mapping) and "hash" in value:
         source = value.get("source")
         return PurePath(source).name if source else f"{value.get('type')} {str(value['hash'])[:8]}"
+    if isinstance(value, list) and any(isinstance(v, Mapping) for v in value):
+        return _cut(f"[{', '.join(show_given(v) for v in value)}]")
     text = " ".join(clean(str(value) if not isinstance(value, str) else repr(value)).split())
+    return _cut(text)
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from flowlearner.catalog.provenance import RunSketch
-from flowlearner.explaining.bindings import iter_leaves, kind_of
+from flowlearner.explaining.bindings import iter_leaves
 from flowlearner.lineage.records import Records
 from flowlearner.records import ArtifactUse, NodeRun
 
@@ -98,12 +98,15 @@ def list_uses(records: Records, hashes: Iterable[str], only_run: str | None = No
             for hash_, use in records.catalog.list_uses(batch)
             if only_run in (None, use.run_id) and (hash_ in first or use.role in ("param", "part"))
         ]
+        taken = {(hash_, use.run_id) for hash_, use in uses if use.role in ("param", "input")}
+        # Whatever was stored for a run is a part of it, too.
+        uses = [(h, use) for h, use in uses if use.role != "part" or (h, use.run_id) not in taken]
         records.load_runs(use.run_id for _, use in uses)
         records.load_nodes(use.run_id for _, use in uses)
         for hash_, use in uses:
             if use.run_id not in records.runs:
                 continue
-            takers = _list_takers(records, use)
+            takers = _list_takers(records, use, hash_)
             if hash_ in first:
                 direct |= {(use.run_id, name) for name in takers}
             for name in close_over(records, use.run_id, takers):
@@ -133,35 +136,44 @@ def _sort(
     return result
 
 
-def _list_takers(records: Records, use: ArtifactUse) -> list[str]:
+def _list_takers(records: Records, use: ArtifactUse, hash_: str) -> list[str]:
     """Return the nodes of a run that take an artifact, by how the run had it."""
     if use.role == "input" and use.node is not None:
         return [use.node]
     if use.role == "output" and use.node is not None:
         return records.find_readers(use.run_id, use.node, use.name)
     if use.role == "param":
-        return _list_param_takers(records, use.run_id, {use.name})
+        return _list_readers(records, use.run_id, lambda leaf: leaf.get("param") == use.name)
     if use.role == "part":
         # One of several files that a parameter, or the workflow's body, names in a list or dict.
         params = records.runs[use.run_id].params
-        names = {n for n, v in params.items() if isinstance(v, (list, dict)) and not _is_stored(v)}
-        return _list_param_takers(records, use.run_id, names)
+        names = {n for n, v in params.items() if isinstance(v, (list, dict)) and _may_hold(v, hash_)}
+        return _list_readers(
+            records,
+            use.run_id,
+            lambda leaf: (
+                leaf.get("param") in names
+                or (isinstance(leaf.get("literal"), (list, dict)) and _may_hold(leaf["literal"], hash_))
+            ),
+        )
     return []
 
 
-def _is_stored(value: Any) -> bool:
-    return isinstance(value, Mapping) and "hash" in value
+def _may_hold(value: Any, hash_: str) -> bool:
+    """Tell whether a recorded value holds an artifact, or a text that may be the name of its file."""
+    if isinstance(value, Mapping):
+        return value.get("hash") == hash_ if "hash" in value else _may_hold(list(value.values()), hash_)
+    if isinstance(value, list):
+        return any(_may_hold(item, hash_) for item in value)
+    return isinstance(value, str)
 
 
-def _list_param_takers(records: Records, run_id: str, names: set[str]) -> list[str]:
+def _list_readers(records: Records, run_id: str, is_taken: Callable[[Mapping[str, Any]], bool]) -> list[str]:
+    """Return the nodes that have an input of which some part is taken."""
     return [
         node["name"]
         for node in records.get_graph(run_id).get("nodes", ())
-        if any(
-            kind_of(leaf) == "param" and leaf["param"] in names
-            for binding in node["inputs"].values()
-            for leaf in iter_leaves(binding)
-        )
+        if any(is_taken(leaf) for binding in node["inputs"].values() for leaf in iter_leaves(binding))
     ]
 
 

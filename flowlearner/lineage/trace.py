@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -150,6 +150,15 @@ def _find_output(records: Records, run_id: str, name: str) -> tuple[Target, Orig
 # Files
 
 
+def iter_stored(value: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield each table or file in recorded parameters: by its type, hash and source."""
+    if isinstance(value, Mapping) and value.get("hash"):
+        yield value
+    elif isinstance(value, (Mapping, list)):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from iter_stored(item)
+
+
 def find_path(name: str) -> str:
     """Return a file's whole path as runs record it; a URL stays."""
     return name if "://" in name else str(Path(name).expanduser().absolute())
@@ -189,8 +198,8 @@ def _find_file(records: Records, name: str) -> Target:
     given = [
         str(value["hash"])
         for run in records.runs.values()
-        for value in run.params.values()
-        if isinstance(value, Mapping) and value.get("hash") and is_named(value.get("source"), path)
+        for value in iter_stored(run.params)
+        if is_named(value.get("source"), path)
     ]
     now = list_contents(records.catalog, path)
     known = records.find_artifacts(now)

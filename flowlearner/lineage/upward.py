@@ -96,11 +96,16 @@ class Upward:
         return Origin("unknown", "", hash=hash_, run_id=self._run_id)
 
     def _trace_param(self, name: str, hash_: str | None) -> Origin:
-        value = self._records.runs[self._run_id].params.get(name)
+        return self._trace_value(name, self._records.runs[self._run_id].params.get(name), hash_)
+
+    def _trace_value(self, name: str, value: Any, hash_: str | None) -> Origin:
         if isinstance(value, Mapping) and value.get("hash"):
             source = value.get("source")
             kind = "file" if source and not str(source).startswith("artifact:") else "param"
             return Origin(kind, name, source, value["hash"], value.get("type"), run_id=self._run_id)
+        if isinstance(value, list) and any(isinstance(v, Mapping) and v.get("hash") for v in value):
+            items = {str(i): self._trace_value(name, item, None) for i, item in enumerate(value)}
+            return Origin("collection", "list", hash=hash_, run_id=self._run_id, inputs=items)
         return Origin("param", name, value, hash_, run_id=self._run_id)
 
     def _trace_node(self, name: str, output: str) -> Origin:

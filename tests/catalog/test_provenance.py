@@ -49,6 +49,7 @@ def test_uses_of_several_artifacts_are_found_at_once(catalog: Catalog) -> None:
     found = catalog.list_uses([make_hash(1), make_hash(9)])
     assert {(hash_, use.role, use.node) for hash_, use in found} == {
         (make_hash(9), "param", None),
+        (make_hash(9), "part", None),
         (make_hash(9), "input", "one"),
         (make_hash(1), "output", "one"),
     }

@@ -386,3 +386,28 @@ def test_a_chain_of_a_thousand_steps_is_followed_to_its_root(project: Project, c
     assert origin is not None
     assert (depth, origin.is_cut) == (100, True)
     json.dumps(to_plain(found.to_json()))
+
+
+def test_files_in_a_list_are_told_by_their_names_and_content(project: Project, client: Client) -> None:
+    project.write(
+        flow="""
+        from pathlib import Path
+        from flowlearner import File, operator, workflow
+
+        @operator
+        def count(files: list[File]) -> int:
+            return sum(len(Path(f).read_text()) for f in files)
+
+        @workflow
+        def flow(files: list[File]) -> int:
+            return count(files)
+        """
+    )
+    for name in ("a.txt", "b.txt"):
+        Path(name).write_text(name)
+    project.run(files=["a.txt"])
+    nodes = explain(client, project.run(files=["a.txt", "b.txt"]))
+    assert nodes["count"].summary == "parameter 'files': [a.txt] → [a.txt, b.txt]"
+    Path("b.txt").write_text("other")
+    nodes = explain(client, project.run(files=["a.txt", "b.txt"]))
+    assert nodes["count"].summary == "parameter 'files': the content of [a.txt, b.txt] changed"

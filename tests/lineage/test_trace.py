@@ -223,6 +223,32 @@ def test_files_in_a_list_are_followed_to_the_steps_that_take_it(project: Project
     assert [(u.run.id, u.node.name) for u in found.uses] == [(done.id, "count"), (done.id, "double")]
 
 
+def test_a_file_of_its_own_is_not_taken_for_one_of_a_list_beside_it(project: Project, client: Client) -> None:
+    project.write(
+        flow="""
+        from pathlib import Path
+        from flowlearner import File, operator, workflow
+
+        @operator
+        def size(file: File) -> int:
+            return len(Path(file).read_text())
+
+        @operator
+        def count(names: list[str]) -> int:
+            return len(names)
+
+        @workflow
+        def flow(file: File, names: list[str] = ["a", "b"]) -> int:
+            count(names)
+            return size(file)
+        """
+    )
+    Path("a.txt").write_text("text")
+    with pytest.warns(UserWarning, match="count"):
+        project.run(file="a.txt")
+    assert [u.node.name for u in client.trace_lineage("a.txt").uses] == ["size"]
+
+
 def test_models_say_whether_they_saw_a_column(tips: Project, client: Client) -> None:
     run(tips)
     models = client.trace_lineage("tips.csv", column="day").models
