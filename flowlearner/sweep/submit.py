@@ -318,7 +318,10 @@ def run_sweep(
             catalog.reopen_trials(list(history.run_ids.values()), sweep.process)
         else:
             catalog.store_crashes(is_dead)
-            catalog.begin_sweep(sweep, read_environment())
+            with catalog.batch():
+                catalog.begin_sweep(sweep, read_environment())
+                # One that is killed at once can go on: its code is there from its beginning.
+                catalog.add_artifacts(maker.artifacts)
         note_flow = partial(_note_flow, catalog, sweep_id)
         if link is not None:
             note_flow(link)

@@ -249,3 +249,16 @@ def test_a_result_is_recorded_before_an_operator_that_holds_the_interpreter_runs
         (sweep,) = client.list_sweeps()
     first = sweep.trial_records[0]
     assert (first.status, first.values) == (Status.COMPLETED, (1.0,))
+
+
+def test_the_code_of_a_sweep_is_in_the_catalog_from_its_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
+    def die(*given: object, **options: object) -> None:
+        raise RuntimeError("killed")
+
+    monkeypatch.setattr("flowlearner.sweep.submit.Driver", die)
+    with pytest.raises(RuntimeError, match="killed"):
+        sometimes.sweep(trials=2)
+    with Client() as client:
+        (sweep,) = client.list_sweeps()
+        assert sweep.record.code.snapshot is not None
+        assert client.find_artifact(sweep.record.code.snapshot).codec == "snapshot/1"
