@@ -56,6 +56,12 @@ COMMANDS = {
         "Look",
         "Show what made a value, what used it, or what a change touches.",
     ),
+    "bisect": (
+        "bisect",
+        "command",
+        "Look",
+        "Say which of the changes between two runs moved a metric, and by how much.",
+    ),
     "up": ("services", "up", "Services", "Start the services in the background and wait for them."),
     "down": ("services", "down", "Services", "Stop the services."),
     "status": ("services", "status", "Services", "Show which services run, and where."),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from flowlearner.bisecting.bisect import BisectOptions, bisect_runs
+from flowlearner.bisecting.result import Bisection
 from flowlearner.client.run import Run
 from flowlearner.config import Settings
 from flowlearner.engine.base import RunListener
@@ -167,6 +169,52 @@ class Replays:
     def list_reproductions(self, run_id: str) -> list[Reproduction]:
         """Return the verdicts on a run, the newest first."""
         return self.catalog.list_reproductions(self.catalog.resolve_run_id(run_id))
+
+    def bisect(
+        self,
+        run_a: str,
+        run_b: str,
+        metric: str,
+        *,
+        secrets: Mapping[str, Any] | None = None,
+        executor: str = "local",
+        cache: bool = True,
+        listener: RunListener | None = None,
+    ) -> Bisection:
+        """Say which of the differences between two runs of a workflow moves a metric, and by how much.
+
+        Differences are the code of an operator with its helpers, the workflow's own code, parameters, files
+        by content, and the seed. Runs are made that have some of them: each alone, each taken back, and one
+        after the other. They are in the experiment "bisect", with the result's id as their tag "bisect".
+
+        Args:
+            secrets: values of Secret parameters, which are stored nowhere.
+            executor: what runs the mixtures.
+            cache: False takes nothing from the cache.
+
+        Raises:
+            UsageError: the runs are not of one workflow, have not completed, or do not differ.
+            NotFoundError: one of them has no such metric.
+
+        Example:
+            found = client.bisect("1f3a", "9c0d", "auc")
+            for effect in found.effects:
+                print(effect.difference.label, effect.from_a, effect.share)
+        """
+        options = BisectOptions(secrets or {}, False, executor, cache)
+        return self.run_bisection(run_a, run_b, metric, options, listener)
+
+    def run_bisection(
+        self,
+        run_a: str,
+        run_b: str,
+        metric: str,
+        options: BisectOptions,
+        listener: RunListener | None = None,
+    ) -> Bisection:
+        """Bisect two runs as the options say; see `bisect`."""
+        first, second = self.get_record(run_a), self.get_record(run_b)
+        return bisect_runs(first, second, metric, self.settings, options, listener)
 
     def run_request(
         self, run_id: str, request: Request, listener: RunListener | None = None, *, goes_on: bool = False

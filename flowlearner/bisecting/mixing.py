@@ -1,0 +1,217 @@
+"""Makes one snapshot of two: the code of one run, in which operators have the code that they have in another.
+
+The other run's modules move into a package of their own beside the first one's, so that each operator reaches
+the helpers of its own run. Where an operator was defined it is imported from there instead.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flowlearner.errors import UsageError
+from flowlearner.restoring import Modules, keep_readable
+
+PACKAGE = "other_run"
+_MAIN = "main_script"
+_KEPT = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an operator is defined.
+
+    Attributes:
+        module: by its name in the snapshot.
+        name: of its function.
+    """
+
+    module: str
+    name: str
+
+
+def mix_modules(base: Modules, other: Modules, places: Iterable[tuple[Place, Place]]) -> Modules:
+    """Return the modules of a snapshot with operators that come from another one.
+
+    Args:
+        places: of each operator, where it is in `base` and where it is in `other`.
+
+    Raises:
+        UsageError: an operator is not defined at the top level of a module.
+    """
+    base, other = _make_readable(base), _make_readable(other)
+    package = PACKAGE
+    while package in base or package in other:
+        package += "_"
+    moved = _find_moved(base, other)
+    mixed = {name: dict(module) for name, module in base.items()}
+    edits: dict[str, list[_Edit]] = {}
+    for here, there in places:
+        if there.module.partition(".")[0] not in moved:
+            # A module that is equal in both and changed all the same reads what its text does not show.
+            raise UsageError(f"the source that operator '{here.name}' reaches is the same in both runs")
+        bound, statement = _find_binding(base, here)
+        source = f"{package}.{_rename_main(there.module)}"
+        text = f"from {source} import {_find_binding(other, there)[0]} as {bound}"
+        edits.setdefault(here.module, []).append(_replace(statement, text))
+    for name, found in edits.items():
+        mixed[name]["source"] = _apply(str(mixed[name]["source"]), found)
+    mixed[package] = {"source": "", "package": True}
+    for name, module in other.items():
+        if name.partition(".")[0] in moved:
+            mixed[f"{package}.{_rename_main(name)}"] = dict(module) | {
+                "source": _move(name, str(module["source"]), package, moved)
+            }
+    return mixed
+
+
+def _make_readable(modules: Modules) -> Modules:
+    """Return modules without what is no Python in the cells of a notebook."""
+    if "__main__" not in modules:
+        return modules
+    main = modules["__main__"]
+    return {**modules, "__main__": {**main, "source": keep_readable(str(main["source"]))}}
+
+
+def _rename_main(module: str) -> str:
+    return _MAIN if module == "__main__" else module
+
+
+def _find_moved(base: Modules, other: Modules) -> set[str]:
+    """Return the top-level names whose modules are not the same in both, or import such ones.
+
+    The others are shared, so that a class of theirs is one class for the operators of both runs.
+    """
+    tops: dict[str, list[str]] = {}
+    for name in other:
+        tops.setdefault(name.partition(".")[0], []).append(name)
+    imports = {top: {i for n in names for i in _list_imported(other[n])} for top, names in tops.items()}
+    moved = {top for top, names in tops.items() if any(base.get(n) != other[n] for n in names)}
+    while True:
+        more = {top for top in tops if top not in moved and imports[top] & moved}
+        if not more:
+            return moved
+        moved |= more
+
+
+def _list_imported(module: Mapping[str, Any]) -> Iterator[str]:
+    for node in ast.walk(_parse(str(module["source"]))):
+        if isinstance(node, ast.Import):
+            yield from (a.name.partition(".")[0] for a in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield str(node.module).partition(".")[0]
+
+
+def _parse(source: str) -> ast.Module:
+    try:
+        return ast.parse(source)
+    except SyntaxError:
+        # It is a module that nothing has imported with success.
+        return ast.Module([], [])
+
+
+def _find_binding(modules: Modules, place: Place) -> tuple[str, ast.stmt]:
+    """Return the name that stands for an operator in its module, and the statement that binds it."""
+    found: tuple[str, ast.stmt] | None = None
+    for statement in _parse(str(modules[place.module]["source"])).body:
+        if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            if statement.name == place.name and (statement.decorator_list or found is None):
+                found = place.name, statement
+        elif isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Call):
+            # operator(cpus=2)(function)
+            names = {n.id for n in ast.walk(statement.value) if isinstance(n, ast.Name)}
+            target = statement.targets[0]
+            if found and place.name in names and isinstance(target, ast.Name) and not _is_decorated(found[1]):
+                found = target.id, statement
+    if found is None or (isinstance(found[1], ast.FunctionDef) and not _is_decorated(found[1])):
+        raise UsageError(
+            f"operator '{place.name}' is not defined at the top level of module '{place.module}', so its "
+            "code cannot be taken from there alone"
+        )
+    return found
+
+
+def _is_decorated(statement: ast.stmt) -> bool:
+    return bool(getattr(statement, "decorator_list", ()))
+
+
+# Texts
+
+
+@dataclass(frozen=True)
+class _Edit:
+    """A text that takes the place of another: from a line and column, in bytes, up to another."""
+
+    start: tuple[int, int]
+    end: tuple[int, int]
+    text: str
+
+
+def _replace(statement: ast.stmt, text: str) -> _Edit:
+    """Return the edit that replaces a statement; the lines behind it keep their numbers."""
+    first: ast.AST = (getattr(statement, "decorator_list", None) or [statement])[0]
+    line = getattr(first, "lineno", statement.lineno)
+    # Before a decorator stands its @.
+    column = statement.col_offset
+    end = statement.end_lineno or line, statement.end_col_offset or column
+    return _Edit((line, column), end, text + "\n" * (end[0] - line))
+
+
+def _apply(source: str, edits: Iterable[_Edit]) -> str:
+    # Python's own columns count bytes.
+    lines = [line.encode() for line in source.splitlines(keepends=True)]
+    for edit in sorted(edits, key=lambda e: e.start, reverse=True):
+        (first, left), (last, right) = edit.start, edit.end
+        rest = lines[last - 1][right:]
+        text = edit.text.rstrip("\n") if rest.strip().startswith(b";") else edit.text
+        lines[first - 1 : last] = [lines[first - 1][:left] + text.encode() + rest]
+    return b"".join(lines).decode()
+
+
+def _move(name: str, source: str, package: str, moved: set[str]) -> str:
+    """Return a module's source as it is below another package: its imports find the modules beside it."""
+    edits = []
+    for node in ast.walk(_parse(source)):
+        if isinstance(node, ast.ImportFrom) and not node.level:
+            top = str(node.module).partition(".")[0]
+            if top in moved:
+                names = ", ".join(_show_alias(a) for a in node.names)
+                edits.append(
+                    _replace(node, f"from {package}.{_rename_main(str(node.module))} import {names}")
+                )
+        elif isinstance(node, ast.Import) and any(a.name.partition(".")[0] in moved for a in node.names):
+            names = ", ".join(n for a in node.names for n in _move_alias(a, package, moved))
+            edits.append(_replace(node, f"import {names}"))
+    source = _apply(source, edits)
+    if name == "__main__":
+        source = _apply(source, [e for s in _parse(source).body if (e := _guard(s)) is not None])
+    return source
+
+
+def _show_alias(alias: ast.alias) -> str:
+    return f"{alias.name} as {alias.asname}" if alias.asname else alias.name
+
+
+def _move_alias(alias: ast.alias, package: str, moved: set[str]) -> Iterator[str]:
+    top = alias.name.partition(".")[0]
+    if top not in moved:
+        yield _show_alias(alias)
+    elif alias.asname or alias.name == top:
+        yield f"{package}.{alias.name} as {alias.asname or alias.name}"
+    else:
+        # `import a.b` binds `a`.
+        yield f"{package}.{alias.name}"
+        yield f"{package}.{top} as {top}"
+
+
+def _guard(statement: ast.stmt) -> _Edit | None:
+    """Return a script's statement so that its failure is passed over, such as one that starts a run."""
+    if isinstance(statement, _KEPT):
+        return None
+    if isinstance(statement, ast.If) and "__name__" in ast.unparse(statement.test):
+        return _replace(statement, "pass")
+    handler = ast.ExceptHandler(type=ast.Name("Exception"), name=None, body=[ast.Pass()])
+    guarded = ast.Try(body=[statement], handlers=[handler], orelse=[], finalbody=[])
+    return _replace(statement, ast.unparse(ast.fix_missing_locations(guarded)))
