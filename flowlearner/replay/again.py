@@ -231,13 +231,13 @@ def _find_operators(
     Raises:
         NotFoundError: the workflow has no such node or operator.
     """
+    # Today's workflow may call others itself: there only what was replaced on purpose counts.
+    called = find_replaced(run, catalog) if request.current else {n.name: n.operator for n in run.nodes}
     operators: dict[str, Operator[Any, Any]] = {}
-    if not request.current:
-        called = {n.name: n.operator for n in run.nodes}
-        for node in graph.nodes:
-            name = called.get(node.name, node.operator.name)
-            if name != node.operator.name:
-                operators[node.name] = find_named_operator(name, definition, run, catalog)
+    for node in graph.nodes:
+        name = called.get(node.name, node.operator.name)
+        if name != node.operator.name:
+            operators[node.name] = find_named_operator(name, definition, run, catalog)
     for target, wanted in request.operators.items():
         names = {n.name: None for n in graph.nodes} | {n.operator.name: None for n in graph.nodes}
         if target not in names:
@@ -251,6 +251,21 @@ def _find_operators(
             if node.name == target or (node.operator.name == target and node.name not in request.operators):
                 operators[node.name] = found
     return operators
+
+
+def find_replaced(run: RunRecord, catalog: Catalog) -> dict[str, str]:
+    """Return by node the operators that took the place of others, in a run or in one that it was made of."""
+    found: dict[str, str] = {}
+    seen: set[str] = set()
+    while True:
+        found = {c.name: str(c.after) for c in run.changes if c.kind == "operator"} | found
+        seen.add(run.id)
+        if run.parent_id is None or run.parent_id in seen:
+            return found
+        try:
+            run = catalog.get_run(run.parent_id)
+        except NotFoundError:
+            return found
 
 
 def find_earlier(run: RunRecord, catalog: Catalog) -> dict[str, Earlier]:

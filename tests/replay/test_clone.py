@@ -115,3 +115,16 @@ def test_a_table_that_is_given_is_told_by_its_type(project: Path, client: Client
     assert clone.outputs.result == 2
     (change,) = clone.record.changes
     assert (change.name, change.before, change.after) == ("rows", first.params["rows"], "<DataFrame>")
+
+
+def test_todays_code_of_a_clone_keeps_the_operator_too(
+    flow: Workflow[..., object], project: Path, client: Client
+) -> None:
+    clone = client.clone(flow.run(n=2).id, replace={"double": "triple"})
+    code = (project / "flow.py").read_text()
+    (project / "flow.py").write_text(code.replace("return 3 * n", "return 3 * n + 1"))
+    again = client.rerun(client.rerun(clone.id).id, current=True)
+    assert again.outputs.total == 7
+    (project / "flow.py").write_text(code.replace("add_seed(double(n))", "add_seed(longer(n, 'x'))"))
+    with pytest.raises(CompileError, match="'n' expects int"):
+        client.rerun(flow.run(n=2).id, current=True)
