@@ -26,14 +26,13 @@ _DIFF_STYLES = {"+": "green", "-": "red"}
 def explain_run(
     run: RunId,
     node: Annotated[
-        str | None, typer.Argument(metavar="[NODE]", help="Only this node.", show_default=False)
+        str | None, typer.Argument(metavar="NODE", help="Only this node.", show_default=False)
     ] = None,
     json: AsJson = False,
 ) -> None:
     """Say why each node of a run ran, and which run made what came from the cache.
 
-    A node that ran is compared with the nearest earlier run of its operator: most inputs and code in common,
-    then the latest.
+    A node that ran is compared with the nearest earlier one: most inputs and code in common.
     """
     with Client() as client:
         found = client.explain_run(run, node)

@@ -113,6 +113,7 @@ class _Explainer:
         self._comparer = Comparer(sources)
         # Runs that nodes were compared with: one for all of them reads best.
         self._bases: set[str] = set()
+        self._earlier: dict[str, list[EarlierNode]] = {}
 
     def explain(self, node: NodeRun) -> NodeExplanation:
         if node.cached:
@@ -186,8 +187,10 @@ class _Explainer:
         return "a node"
 
     def _find_nearest(self, node: NodeRun) -> EarlierNode | None:
-        before = node.started_at or self._record.created_at
-        earlier = self._sources.catalog.list_earlier_nodes(node.operator, before, self._record.id, LOOKED_AT)
+        began = node.started_at or self._record.created_at
+        earlier = [
+            e for e in self._list_earlier(node.operator) if e.node.finished_at and e.node.finished_at <= began
+        ]
 
         def rank(item: tuple[int, EarlierNode]) -> tuple[int, bool, bool, int]:
             position, found = item
@@ -202,6 +205,16 @@ class _Explainer:
             return None
         self._bases.add(best[1].run_id)
         return best[1]
+
+    def _list_earlier(self, operator: str) -> list[EarlierNode]:
+        """Return what any node of an operator in this run may be compared with, the latest first."""
+        if operator not in self._earlier:
+            began = [n.started_at for n in self._record.nodes if n.operator == operator and n.started_at]
+            before = max(began, default=self._record.created_at)
+            self._earlier[operator] = self._sources.catalog.list_earlier_nodes(
+                operator, before, self._record.id, LOOKED_AT
+            )
+        return self._earlier[operator]
 
     def _tell_first(self, node: NodeRun) -> Difference:
         if node.miss_reason in (None, "", _FIRST):

@@ -17,6 +17,7 @@ from flowlearner.lineage.downward import ModelUse, Use, list_models, list_uses
 from flowlearner.lineage.records import Records
 from flowlearner.lineage.upward import Origin, Upward, trace_artifact
 from flowlearner.params import ARTIFACT_PREFIX
+from flowlearner.records import Artifact
 
 EXPECTED = "expected an artifact's hash, RUN.OUTPUT such as 1f3a.auc, or a file that runs were given"
 _HASH = re.compile("[0-9a-f]{4,64}")
@@ -106,7 +107,7 @@ def trace(catalog: Catalog, name: str, column: str | None = None) -> Lineage:
         target, origin = _find_output(records, catalog.resolve_run_id(run), output)
         made_in = trace_artifact(records, target.hashes[0])[1]
     elif _HASH.fullmatch(text):
-        artifact = catalog.get_artifact(text)
+        artifact = _find_artifact(catalog, text)
         target = Target("artifact", artifact.hash, (artifact.hash,), artifact.type)
         origin, made_in = trace_artifact(records, artifact.hash)
     else:
@@ -118,6 +119,23 @@ def trace(catalog: Catalog, name: str, column: str | None = None) -> Lineage:
     if column is not None:
         models = judge_models(records, target.hashes, column, uses, models)
     return Lineage(target, origin, made_in, tuple(uses), tuple(models), column)
+
+
+def _find_artifact(catalog: Catalog, text: str) -> Artifact:
+    try:
+        return catalog.get_artifact(text)
+    except NotFoundError:
+        try:
+            run = catalog.get_run(text)
+        except NotFoundError:
+            pass
+        else:
+            known = shorten(run.outputs) if run.outputs else "it has none"
+            raise NotFoundError(
+                f"'{text}' is a run of {run.workflow}: name one of its outputs ({known}), for example "
+                f"{text}.{next(iter(run.outputs), 'result')}"
+            ) from None
+        raise
 
 
 def _find_output(records: Records, run_id: str, name: str) -> tuple[Target, Origin]:

@@ -287,6 +287,8 @@ def test_what_there_is_not_is_told(tips: Project, client: Client) -> None:
         client.trace_lineage(f"{done.id}.score", column="tip")
     with pytest.raises(NotFoundError, match=r"has no output 'scroe'.*Did you mean 'score'"):
         client.trace_lineage(f"{done.id}.scroe")
+    with pytest.raises(NotFoundError, match="is a run of flow: name one of its outputs"):
+        client.trace_lineage(done.id[:8])
     with pytest.raises(NotFoundError, match="no run that is kept was given the file"):
         client.trace_lineage("flow.py")
     with pytest.raises(NotFoundError, match="there is no file"):
