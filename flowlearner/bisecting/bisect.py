@@ -194,9 +194,8 @@ class _Bisecting:
         )
 
     def _list_differences(self) -> list[Difference]:
-        differ = Differ(
-            Sources(self._catalog, self._store), Snapshots(self._catalog, self._store), *self._runs
-        )
+        sources, snapshots = Sources(self._catalog, self._store), Snapshots(self._catalog, self._store)
+        differ = Differ(sources, snapshots, *self._runs, self._recorded)
         return differ.list_differences()
 
     def _refuse_equal(self, packages: Sequence[Mapping[str, Any]]) -> None:

@@ -14,10 +14,10 @@ from flowlearner.explaining.difference import (
     describe_change,
     describe_param,
     list_texts,
-    show_given,
 )
 from flowlearner.explaining.reach import Reach
 from flowlearner.explaining.sources import Snapshots, Sources
+from flowlearner.params import ARTIFACT_PREFIX
 from flowlearner.records import NodeRun, RunRecord, WorkflowVersion
 from flowlearner.secrecy import HIDDEN
 
@@ -82,13 +82,22 @@ class Differ:
     Args:
         sources: where runs and their graphs are read.
         snapshots: where their code is read.
-        first, second: the runs.
+        first, second: the runs as they are run again: what code they have.
+        recorded: the runs themselves: what they were given.
     """
 
-    def __init__(self, sources: Sources, snapshots: Snapshots, first: RunRecord, second: RunRecord) -> None:
+    def __init__(
+        self,
+        sources: Sources,
+        snapshots: Snapshots,
+        first: RunRecord,
+        second: RunRecord,
+        recorded: tuple[RunRecord, RunRecord],
+    ) -> None:
         self._sources = sources
         self._snapshots = snapshots
         self._first, self._second = first, second
+        self._recorded = recorded
         self._comparer = Comparer(sources)
         graphs = [sources.catalog.get_graph(r.id).get("nodes", ()) for r in (first, second)]
         nodes = {n["name"]: n for graph in graphs for n in graph}
@@ -146,22 +155,31 @@ class Differ:
 
     def _compare_inputs(self) -> Iterator[Difference]:
         """Yield the files and tables that the workflow names itself, by the text that names them."""
+        first, second = self._recorded
         found: dict[str, dict[tuple[str, str], tuple[str, str]]] = {}
-        for node in self._first.nodes:
-            other = self._sources.find_node(self._second.id, node.name)
+        for node in first.nodes:
+            other = self._sources.find_node(second.id, node.name)
             for name, before in node.inputs.items():
                 after = other.inputs.get(name) if other is not None else None
                 if before is None or after is None or before == after:
                     continue
-                bindings = [self._sources.find_binding(r.id, node.name, name) for r in self._pair]
-                if kind_of(bindings[0]) == "literal" and bindings[0] == bindings[1]:
-                    text = show_given(bindings[0]["literal"])
-                    found.setdefault(text, {})[node.name, name] = before, after
+                texts = [self._find_named(r.id, node.name, name) for r in self._recorded]
+                # A run that was run again has the content itself in the place of the name.
+                named = [t for t in texts if t and not t.startswith(ARTIFACT_PREFIX)]
+                if all(texts) and len(set(named)) <= 1:
+                    place = named[0] if named else f"{node.name}.{name}"
+                    found.setdefault(place, {})[node.name, name] = before, after
         for text, hashes in found.items():
             before, after = next(iter(hashes.values()))
             nodes = tuple(dict.fromkeys(node for node, _ in hashes))
-            told = f"the content of {text} changed"
+            told = f"the content of {text}: {before[:8]} → {after[:8]}"
             yield Difference(INPUT, text, told, before, after, nodes, hashes=hashes)
+
+    def _find_named(self, run_id: str, node: str, name: str) -> str | None:
+        """Return the text that the workflow gives to an input."""
+        binding = self._sources.find_binding(run_id, node, name)
+        text = binding["literal"] if kind_of(binding) == "literal" else None
+        return text if isinstance(text, str) else None
 
     @property
     def _pair(self) -> tuple[RunRecord, RunRecord]:

@@ -50,3 +50,140 @@ def test_a_changed_helper_is_taken_with_the_operator_that_reaches_it(
     assert [e.difference.label for e in found.sufficient] == ["code of double"]
     assert "scale" in effects["code of double"].difference.text
     assert (found.interaction, found.groups) == (0.0, ())
+
+
+def test_two_changes_that_interact_are_said_to(load: Load, edit: Edit, client: Client) -> None:
+    first = load().run(numbers="numbers.txt")
+    edit("flow.py", "return n + by + seed / 1000", "return n * 10 + by + seed / 1000")
+    edit("flow.py", "return n * weight", "return n * weight if n < 100 else 7.0")
+    second = load().run(numbers="numbers.txt")
+    found = client.bisect(first.id, second.id, "score")
+    effects = by_label(found)
+    assert (effects["code of shift"].from_a, effects["code of shift"].from_b) == (180.0, -14.0)
+    assert (effects["code of judge"].from_a, effects["code of judge"].from_b) == (0.0, -194.0)
+    assert all(e.interacts for e in found.effects)
+    assert (found.change, found.interaction) == (-14.0, -194.0)
+    assert [e.cumulative for e in found.effects] == [180.0, -194.0]
+    assert found.sufficient == []
+
+
+def test_a_file_is_a_difference_by_its_content(
+    load: Load, project: Path, tmp_path: Path, client: Client
+) -> None:
+    first = load().run(numbers="numbers.txt")
+    (project / "numbers.txt").write_text("12")
+    second = load().with_options(seed=500).run(numbers="numbers.txt")
+    (project / "numbers.txt").rename(tmp_path / "moved.txt")
+    effects = by_label(client.bisect(first.id, second.id, "score"))
+    assert list(effects) == ["parameter numbers", "seed"]
+    assert [e.from_a for e in effects.values()] == [4.0, 0.5]
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "numbers.txt").write_text("12")
+    third = load().run(numbers=str(tmp_path / "other" / "numbers.txt"))
+    assert list(by_label(client.bisect(second.id, third.id, "score"))) == ["seed"]
+
+
+def test_a_file_that_the_workflow_names_is_a_difference_too(
+    load: Load, edit: Edit, project: Path, client: Client
+) -> None:
+    edit("flow.py", "load(numbers)", "load('numbers.txt')")
+    edit("flow.py", "numbers: File, by", "by")
+    first = load().run()
+    (project / "numbers.txt").write_text("12")
+    second = load().run(by=2.0)
+    (project / "numbers.txt").unlink()
+    found = client.bisect(first.id, second.id, "score")
+    assert [e.from_a for e in found.effects] == [4.0, 1.0]
+    assert [e.difference.label for e in found.effects] == ["content of numbers.txt", "parameter by"]
+
+
+def test_other_code_that_gives_the_same_is_no_cause(load: Load, edit: Edit, client: Client) -> None:
+    first = load().run(numbers="numbers.txt")
+    edit("helper.py", "2 * n", "n + n")
+    edit("flow.py", "return n * weight", "return weight * n")
+    second = load().run(numbers="numbers.txt")
+    found = client.bisect(first.id, second.id, "score")
+    assert [e.from_a for e in found.effects] == [0.0, 0.0]
+    assert [e.share for e in found.effects] == [None, None]
+    assert (found.change, found.sufficient) == (0.0, [])
+
+
+def test_mixtures_are_runs_that_can_be_found_and_run_again(
+    load: Load, edit: Edit, project: Path, client: Client
+) -> None:
+    first = load().run(numbers="numbers.txt")
+    edit("helper.py", "2 * n", "3 * n")
+    edit("flow.py", "return n * weight", "return n * weight + 100")
+    second = load().run(numbers="numbers.txt")
+    found = client.bisect(first.id, second.id, "score")
+    runs = {r.id: r for r in client.search(f"tag.bisect = '{found.id}'")}
+    assert runs.keys() == {m.run_id for m in found.mixtures}
+    assert {r.parent_id for r in (run.record for run in runs.values())} == {first.id, second.id}
+    (project / "flow.py").unlink()
+    (project / "helper.py").unlink()
+    for mixture in found.mixtures:
+        again = client.rerun(str(mixture.run_id), cache=False)
+        assert again.metrics["score"] == mixture.value
+    # Nothing that one of the two had done was done again.
+    alone = next(m for m in found.mixtures if m.has == {1})
+    assert (alone.cached, alone.nodes) == (3, 4)
+
+
+def test_operators_of_both_runs_share_what_is_the_same(load: Load, edit: Edit, client: Client) -> None:
+    edit("helper.py", "def", "class Box:\n    def __init__(self) -> None:\n        self.n = 1\n\ndef")
+    edit("flow.py", "    return n * weight", "    from helper import Box\n    return n * weight * Box().n")
+    first = load().run(numbers="numbers.txt")
+    edit("flow.py", "return scale(n)", "return scale(n) + 1")
+    edit("flow.py", "* Box().n", "+ Box().n")
+    second = load().run(numbers="numbers.txt")
+    found = client.bisect(first.id, second.id, "score")
+    assert [(e.alone, e.without) for e in found.effects] == [(22.0, 22.0), (22.0, 22.0)]
+    assert found.groups == ()
+
+
+def test_a_helper_imported_in_a_function_is_that_of_its_own_run(
+    load: Load, edit: Edit, client: Client
+) -> None:
+    edit("flow.py", "from helper import scale\n", "")
+    edit(
+        "flow.py",
+        "    return scale(n)",
+        "    import helper\n    from helper import scale as s\n    return s(n)",
+    )
+    edit("flow.py", "return n + by", "import helper\n    return helper.scale(n) + by")
+    first = load().run(numbers="numbers.txt")
+    edit("helper.py", "2 * n", "3 * n")
+    second = load().run(numbers="numbers.txt")
+    found = client.bisect(first.id, second.id, "score")
+    assert (found.value_a, found.value_b) == (41.0, 91.0)
+    assert [(e.alone, e.without) for e in found.effects] == [(61.0, 61.0), (61.0, 61.0)]
+    assert (found.groups, [e.reasons for e in found.effects]) == ((), [(), ()])
+
+
+def test_the_workflow_is_one_difference_as_a_whole(load: Load, edit: Edit, client: Client) -> None:
+    first = load().run(numbers="numbers.txt")
+    edit("flow.py", "double(load(numbers))", "double(double(load(numbers)))")
+    edit("flow.py", "return n * weight", "return n * weight + 5")
+    second = load().run(numbers="numbers.txt", by=3.0)
+    found = client.bisect(first.id, second.id, "score")
+    effects = by_label(found)
+    assert list(effects) == ["workflow", "parameter by", "code of judge"]
+    assert [e.from_a for e in found.effects] == [20.0, 2.0, 5.0]
+    assert [e.from_b for e in found.effects] == [20.0, 2.0, 5.0]
+    assert found.interaction == 0.0
+
+
+def test_an_operator_that_took_the_place_of_another_is_a_difference(
+    load: Load, edit: Edit, project: Path, client: Client
+) -> None:
+    edit(
+        "flow.py",
+        "@operator\ndef shift",
+        "@operator\ndef triple(n: float) -> float:\n    return 3 * n\n\n@operator\ndef shift",
+    )
+    first = load().run(numbers="numbers.txt")
+    second = client.clone(first.id, {"weight": 2.0}, replace={"double": "triple"})
+    (project / "flow.py").unlink()
+    found = client.bisect(first.id, second.id, "score")
+    assert [e.difference.label for e in found.effects] == ["operator of double", "parameter weight"]
+    assert [(e.alone, e.without) for e in found.effects] == [(31.0, 42.0), (42.0, 31.0)]
