@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import platform
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,7 @@ from flowlearner.engine.local import LocalLauncher
 from flowlearner.engine.submit import Submission, get_user, opened, prepare, run_submission
 from flowlearner.errors import CodeError, ParameterError, UsageError, shorten, suggest
 from flowlearner.graph import Graph
+from flowlearner.lease import get_process_owner, is_process
 from flowlearner.params import ARTIFACT_PREFIX
 from flowlearner.records import Artifact, Environment, NodeRun, Reproduction, RunRecord, Status
 from flowlearner.replay.again import Request, Restored, find_earlier, opened_run
@@ -84,10 +86,7 @@ def reproduce_run(
             found = _judge(run, [_fail_all(run, error)], packages)
             catalog.record_reproduction(found)
             return found
-        settings.home_path.mkdir(parents=True, exist_ok=True)
-        folder = Path(
-            stack.enter_context(tempfile.TemporaryDirectory(prefix="reproduce-", dir=settings.home_path))
-        )
+        folder = Path(stack.enter_context(make_folder(settings.home_path)))
         attempts: list[_Attempt] = []
         while len(attempts) < times:
             place = settings.model_copy(
@@ -146,6 +145,18 @@ def _fail_all(run: RunRecord, error: CodeError) -> _Attempt:
         for i, n in enumerate(run.nodes)
     ]
     return _Attempt(tuple(nodes), {}, nodes[0])
+
+
+def make_folder(home: Path) -> tempfile.TemporaryDirectory[str]:
+    """Make a folder for one reproduction; those of processes of this machine that were killed are removed."""
+    home.mkdir(parents=True, exist_ok=True)
+    owner = get_process_owner()
+    prefix = f"reproduce-{owner.host}-"
+    for old in [p for p in home.iterdir() if p.name.startswith(prefix)]:
+        pid, _, started = old.name.removeprefix(prefix).rpartition("-")[0].partition("-")
+        if pid.isdigit() and is_process(int(pid), float(started)) is False:
+            shutil.rmtree(old, ignore_errors=True)
+    return tempfile.TemporaryDirectory(prefix=f"{prefix}{owner.pid}-{owner.pid_started}-", dir=home)
 
 
 # One execution

@@ -14,6 +14,7 @@ import pytest
 from flowlearner import Client, UsageError, Workflow
 from flowlearner.capture import read_environment
 from flowlearner.errors import CodeError
+from flowlearner.lease import get_process_owner
 from flowlearner.loading import load_workflow
 from flowlearner.records import Reproduction
 from flowlearner.replay import reproduce
@@ -269,3 +270,14 @@ def test_the_command_prints_a_verdict_and_exits_0(module: Path, cli: Cli, client
     for words, said in ((["--tolerance", "x"], "expected a number"), (["--tolerance", "x=1"], "no node or")):
         answer = cli("runs", "reproduce", run.id, *words)
         assert (answer.status, said in answer.err) == (2, True)
+
+
+def test_what_a_killed_reproduction_has_left_is_removed_by_the_next(module: Path, client: Client) -> None:
+    run = load("steady").run()
+    home, owner = client.settings.home_path, get_process_owner()
+    left = home / f"reproduce-{owner.host}-{owner.pid}-{owner.pid_started + 1}-abc"
+    others = home / f"reproduce-{owner.host}x-{owner.pid}-{owner.pid_started + 1}-abc"
+    for folder in (left, others):
+        (folder / "0").mkdir(parents=True)
+    client.reproduce(run.id)
+    assert (left.exists(), others.exists()) == (False, True)
