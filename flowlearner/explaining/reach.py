@@ -113,6 +113,8 @@ class Code:
 
     def __init__(self, modules: Mapping[str, Mapping[str, Any]]) -> None:
         self._modules = modules
+        parts = [module.split(".") for module in modules]
+        self._names = {".".join(p[: i + 1]) for p in parts for i in range(len(p))}
         self._trees: dict[str, Tree | None] = {}
         self._bindings: dict[str, dict[str, list[ast.stmt]]] = {}
         self._known: dict[tuple[str, str, str, bool], Reach | None] = {}
@@ -162,7 +164,7 @@ class Code:
 
     def is_module(self, name: str) -> bool:
         """Tell whether a name is a module of the user's, or a folder that holds some."""
-        return name in self._modules or any(m.startswith(f"{name}.") for m in self._modules)
+        return name in self._names
 
     def is_package(self, name: str) -> bool:
         return name not in self._modules or bool(self._modules[name]["package"])
@@ -215,6 +217,7 @@ class _Walk:
         self._root = root
         self._waiting = [root]
         self._seen: set[tuple[str, int]] = {(root.module, id(root.nodes[0]))}
+        self._open: set[tuple[str, str]] = set()
         self._definitions: list[Definition] = []
         self._foreign: dict[tuple[str, str], str] = {}
         self._packages: set[str] = set()
@@ -333,6 +336,16 @@ class _Walk:
 
     def _follow_name(self, unit: _Unit, chain: Chain, module: str, name: str, rest: Chain) -> bool:
         """Follow a name of a module; return whether the module has it."""
+        if (module, name) in self._open:
+            # Modules may import a name from each other.
+            return True
+        self._open.add((module, name))
+        try:
+            return self._follow_own_name(unit, chain, module, name, rest)
+        finally:
+            self._open.discard((module, name))
+
+    def _follow_own_name(self, unit: _Unit, chain: Chain, module: str, name: str, rest: Chain) -> bool:
         bound = self._code.find_bindings(module).get(name)
         if bound:
             self._follow_bindings(unit, chain, module, bound, rest, ())

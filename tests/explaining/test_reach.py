@@ -150,6 +150,15 @@ def test_a_star_import_and_a_package_that_hands_on_names_are_followed() -> None:
     assert change.name == "polish"
 
 
+def test_modules_that_import_a_name_from_each_other_come_to_an_end() -> None:
+    files = {
+        "flow.py": "from a import polish\ndef step(x):\n    return polish(x)\n",
+        "a.py": "try:\n    from b import polish\nexcept ImportError:\n    def polish(x):\n        return x\n",
+        "b.py": "from a import polish\nfrom a import *\n",
+    }
+    assert [d.name for d in read(files).definitions] == ["polish"]
+
+
 def test_a_notebook_with_magic_lines_is_read() -> None:
     files = {"__main__.py": "%matplotlib inline\n!pip list\nRATE = 1\ndef step(x):\n    return x * RATE\n"}
     assert [d.name for d in read(files, module="__main__").definitions] == ["RATE"]
