@@ -13,8 +13,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date
-from enum import Enum
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -34,10 +32,11 @@ from flowlearner.engine.base import (
     check_resources,
     utc_now,
 )
-from flowlearner.engine.binding import Binder, bind_given, bind_literal, find_secrets, is_named
+from flowlearner.engine.binding import Binder, find_secrets
+from flowlearner.engine.given import bind_values, describe_params
 from flowlearner.engine.local import LocalLauncher
 from flowlearner.engine.logs import captured, hide_secrets
-from flowlearner.engine.node import check_artifact_columns, describe_error
+from flowlearner.engine.node import describe_error
 from flowlearner.engine.result import choose_status, collect_metrics, collect_outputs, find_error
 from flowlearner.engine.scheduler import Scheduler
 from flowlearner.engine.task import Launcher
@@ -45,7 +44,7 @@ from flowlearner.errors import FlowLearnerError, NotFoundError, ParameterError, 
 from flowlearner.graph import Graph, Literal
 from flowlearner.inputs import InputResolver
 from flowlearner.lease import get_process_owner, is_dead
-from flowlearner.params import ARTIFACT_PREFIX, BoundParams, bind_params, check_limits
+from flowlearner.params import BoundParams, bind_params, check_limits
 from flowlearner.records import (
     Artifact,
     CodeInfo,
@@ -57,9 +56,8 @@ from flowlearner.records import (
     WorkflowVersion,
 )
 from flowlearner.restoring import get_first_name
-from flowlearner.secrecy import HIDDEN, conceal
+from flowlearner.secrecy import conceal
 
-MAX_PARAM_ITEMS = 1000
 # A line of a key or certificate; shorter ones appear in other texts by chance.
 MIN_SECRET_LINE = 8
 
@@ -176,102 +174,6 @@ def opened(settings: Settings) -> Iterator[tuple[Catalog, ArtifactStore]]:
         catalog.close()
 
 
-def bind_values(
-    submission: Submission, resolver: InputResolver, store: ArtifactStore
-) -> tuple[dict[str, BoundValue], list[Artifact], dict[str, Any]]:
-    """Hash and store the parameters.
-
-    Returns:
-        bound values, the artifacts behind them, and the parameters as they are recorded.
-
-    Raises:
-        UserError: a file does not read, or a table lacks a column that the workflow declares.
-    """
-    values: dict[str, BoundValue] = {}
-    artifacts: list[Artifact] = []
-    recorded = describe_params(submission)
-    for name, value in submission.bound.values.items():
-        param = submission.definition.interface.by_name[name]
-        if name in submission.bound.secrets:
-            values[name] = bind_literal(value, param)
-            continue
-        if is_plain(value) and not is_named(param, value):
-            values[name], stored = bind_given(value, param, resolver)
-            artifacts += stored
-            if stored:
-                recorded[name] = describe_items(values[name], value)
-            continue
-        artifact = resolver.resolve(param, value)
-        check_artifact_columns(artifact, param, store)
-        artifacts.append(artifact)
-        values[name] = BoundValue(artifact.hash, artifact)
-        recorded[name] = _describe_stored(artifact, value)
-    return values, artifacts, recorded
-
-
-def describe_items(bound: BoundValue, given: Any) -> Any:
-    """Return a list or dict of files as it is recorded: each by its content, as a parameter of its own is."""
-    if bound.artifact is not None:
-        return _describe_stored(bound.artifact, given)
-    if bound.make is None:
-        return as_json(given)
-    if isinstance(given, dict):
-        return {str(k): describe_items(b, v) for b, (k, v) in zip(bound.items, given.items(), strict=True)}
-    return [describe_items(b, v) for b, v in zip(bound.items, given, strict=True)]
-
-
-def _describe_stored(artifact: Artifact, given: Any) -> dict[str, Any]:
-    return {"type": artifact.type, "hash": artifact.hash, "source": _source_of(given)}
-
-
-def describe_params(submission: Submission) -> dict[str, Any]:
-    """Return the parameters as they are recorded, before their files and tables are read."""
-    params = submission.definition.interface.by_name
-    recorded: dict[str, Any] = {name: as_json(v) for name, v in submission.bound.static.items()}
-    for name, value in submission.bound.values.items():
-        if name in submission.bound.secrets:
-            shown = conceal(value, params[name].type)
-            recorded[name] = as_json(shown) if is_plain(shown) else HIDDEN
-        else:
-            recorded[name] = as_json(value) if is_plain(value) else _source_of(value)
-    return recorded
-
-
-def is_plain(value: Any) -> bool:
-    """Tell whether a value is recorded as it is, in JSON."""
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return len(value) <= MAX_PARAM_ITEMS and all(is_plain(v) for v in value)
-    if isinstance(value, dict):
-        return len(value) <= MAX_PARAM_ITEMS and all(
-            isinstance(k, str) and is_plain(v) for k, v in value.items()
-        )
-    return value is None or isinstance(value, (bool, int, float, str, date, Enum, os.PathLike))
-
-
-def as_json(value: Any) -> Any:
-    if isinstance(value, Enum):
-        return value.name
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, (list, tuple)):
-        return [as_json(v) for v in value]
-    if isinstance(value, (set, frozenset)):
-        return sorted((as_json(v) for v in value), key=repr)
-    if isinstance(value, dict):
-        return {str(k): as_json(v) for k, v in value.items()}
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    return value.isoformat() if isinstance(value, date) else str(getattr(value, "name", value))
-
-
-def _source_of(value: Any) -> str | None:
-    if not isinstance(value, (str, os.PathLike)):
-        return None
-    text = os.fspath(value)
-    remote = "://" in text or text.startswith(ARTIFACT_PREFIX)
-    return text if remote else str(Path(text).absolute())
-
-
 def execute(
     definition: Definition,
     params: Mapping[str, Any],
@@ -372,7 +274,9 @@ def read_inputs(
 ) -> ErrorInfo | None:
     """Bind the parameters of a run that has begun, into `values`; return why that cannot be."""
     try:
-        bound, artifacts, recorded = bind_values(submission, resolver, context.store)
+        bound, artifacts, recorded = bind_values(
+            submission.definition, submission.bound, resolver, context.store
+        )
     except UserError as error:
         return describe_error(error, submission.secrets)
     values.update(bound)
@@ -466,7 +370,7 @@ def describe_run(
         workflow_fingerprint=fingerprint.digest,
         executor=options.executor,
         run_seed=options.seed,
-        params=describe_params(submission),
+        params=describe_params(definition, submission.bound),
         tags=dict(options.tags),
         notes=options.notes,
         parent_id=options.parent_id,
@@ -539,7 +443,7 @@ def plan(
     submission = prepare(definition, params, options, settings)
     with opened(settings) as (catalog, store):
         resolver = InputResolver(catalog, store, settings.file_limit_bytes, dry=True)
-        values, _, _ = bind_values(submission, resolver, store)
+        values, _, _ = bind_values(submission.definition, submission.bound, resolver, store)
         context = RunContext("", submission.graph, options, catalog, store, RunListener())
         scheduler = Scheduler(context, Binder(values, options.seed, resolver))
         rows: list[PlanRow] = []

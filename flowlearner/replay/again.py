@@ -16,7 +16,8 @@ from flowlearner.config import Settings
 from flowlearner.definition import CompileWarning, Definition
 from flowlearner.engine.base import EXECUTORS, Origin, RunListener, RunOptions
 from flowlearner.engine.binding import is_named
-from flowlearner.engine.submit import as_json, execute, is_plain, opened
+from flowlearner.engine.given import as_json, is_plain
+from flowlearner.engine.submit import execute, opened
 from flowlearner.errors import ArtifactError, InputError, NotFoundError, UsageError, shorten, suggest
 from flowlearner.graph import Graph, Literal
 from flowlearner.operation import Operator, is_restoring

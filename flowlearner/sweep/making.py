@@ -12,7 +12,8 @@ from flowlearner.catalog import Catalog
 from flowlearner.definition import Definition
 from flowlearner.engine.base import RunContext, check_resources, utc_now
 from flowlearner.engine.binding import Binder, bind_literal
-from flowlearner.engine.submit import Submission, as_json, bind_values, describe_versions, new_run_id
+from flowlearner.engine.given import as_json, bind_values
+from flowlearner.engine.submit import Submission, describe_versions, new_run_id
 from flowlearner.graph import Graph
 from flowlearner.inputs import InputResolver
 from flowlearner.interface import MISSING
@@ -71,7 +72,9 @@ class TrialMaker:
         self._store = store
         self._run_ids = run_ids
         self._resolver = InputResolver(catalog, store, first.settings.file_limit_bytes)
-        self._values, self.artifacts, recorded = bind_values(first, self._resolver, store)
+        self._values, self.artifacts, recorded = bind_values(
+            first.definition, first.bound, self._resolver, store
+        )
         self._parts = _list_parts(self.artifacts, recorded)
         self.recorded = recorded
         self._template = replace(template, params=recorded)
@@ -137,9 +140,7 @@ class TrialMaker:
 
     def _bind_choice(self, dimension: Dimension, value: Any) -> Bound:
         bound = replace(self._first.bound, values={dimension.name: value})
-        values, artifacts, recorded = bind_values(
-            replace(self._first, bound=bound), self._resolver, self._store
-        )
+        values, artifacts, recorded = bind_values(self._first.definition, bound, self._resolver, self._store)
         self.artifacts += artifacts
         name = dimension.name
         return Bound(values[name], recorded[name], _list_parts(artifacts, {name: recorded[name]}))

@@ -163,6 +163,10 @@ def _read_fixed(value: Any) -> Any:
     """Return a recorded parameter as it may be given: a table or file by the content that it had."""
     if isinstance(value, Mapping) and value.get("hash"):
         return f"{ARTIFACT_PREFIX}{value['hash']}"
+    if isinstance(value, list):
+        return [_read_fixed(item) for item in value]
+    if isinstance(value, Mapping):
+        return {name: _read_fixed(item) for name, item in value.items()}
     return value
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from flowlearner.definition import Definition
-from flowlearner.engine.submit import as_json
+from flowlearner.engine.given import as_json
 from flowlearner.errors import ParameterError, UsageError
 from flowlearner.interface import Param
 from flowlearner.operation import Operator
@@ -124,14 +124,19 @@ def read_point(recorded: Mapping[str, Any], space: Space, definition: Definition
 
 def _find_choice(dimension: Dimension, recorded: Any, definition: Definition) -> Any:
     assert isinstance(dimension.domain, Choice), "the caller looks"
-    is_artifact = isinstance(recorded, Mapping) and "source" in recorded
     for value in dimension.domain.values:
-        if is_artifact and isinstance(value, (str, os.PathLike)):
-            if recorded["source"] in (str(value), str(Path(value).absolute())):
-                return value
-        elif type(as_json(value)) is type(recorded) and as_json(value) == recorded:
+        if _is_recorded(value, recorded):
             return value
     raise UsageError(
         f"workflow '{definition.name}', parameter '{dimension.name}': the recorded value {recorded!r} is not "
         "in the sweep's space"
     )
+
+
+def _is_recorded(value: Any, recorded: Any) -> bool:
+    """Tell whether a value of a space is what a run has recorded: a file by its path, else by its JSON."""
+    if isinstance(recorded, Mapping) and "source" in recorded and isinstance(value, (str, os.PathLike)):
+        return recorded["source"] in (str(value), str(Path(value).absolute()))
+    if isinstance(recorded, list) and isinstance(value, (list, tuple)):
+        return len(recorded) == len(value) and all(map(_is_recorded, value, recorded))
+    return type(as_json(value)) is type(recorded) and as_json(value) == recorded

@@ -14,8 +14,9 @@ from typing import Annotated
 
 import pytest
 
-from flowlearner import Client, Metric, Range, Sweep, UsageError, operator, workflow
+from flowlearner import Client, Metric, Range, Sweep, UsageError, Workflow, operator, workflow
 from flowlearner.config import get_settings
+from flowlearner.loading import load_workflow
 from flowlearner.records import Status
 from flowlearner.sweep.resume import resume_sweep, retry_sweep
 
@@ -262,3 +263,39 @@ def test_the_code_of_a_sweep_is_in_the_catalog_from_its_beginning(monkeypatch: p
         (sweep,) = client.list_sweeps()
         assert sweep.record.code.snapshot is not None
         assert client.find_artifact(sweep.record.code.snapshot).codec == "snapshot/1"
+
+
+FILES = """
+    from pathlib import Path
+    from flowlearner import File, Metric, operator, workflow
+
+    @operator
+    def count(files: list[File], more: list[File], limit: int) -> Metric:
+        total = sum(len(Path(f).read_text()) for f in [*files, *more])
+        if total > limit:
+            raise ValueError(total)
+        return total
+
+    @workflow(executor="local")
+    def counted(files: list[File], more: list[File], limit: int = 5) -> Metric:
+        return count(files, more, limit)
+"""
+
+
+def test_lists_of_files_are_what_they_were_when_failed_trials_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file_flow.py").write_text(textwrap.dedent(FILES))
+    for name in ("a", "bb", "ccc", "dddd"):
+        Path(f"{name}.txt").write_text(name)
+    counted = load_workflow("file_flow.py:counted")
+    assert isinstance(counted, Workflow)
+    more = [["a.txt"], ["ccc.txt", "dddd.txt"]]
+    sweep = counted.sweep({"more": more}, search="grid", files=["bb.txt"], executor="local")
+    assert sweep.counts == {"COMPLETED": 1, "FAILED": 1}
+    Path("bb.txt").write_text("longer than it was")
+    retry_sweep(sweep.id, get_settings())
+    assert [t.values for t in sweep.refresh().trial_records] == [(3.0,), (None,)]
+    failed = [t.error.message for t in sweep.trial_records if t.error]
+    assert "9" in failed[0]
