@@ -20,6 +20,7 @@ from flowlearner.engine.base import RunListener
 from flowlearner.engine.submit import opened
 from flowlearner.errors import (
     ArtifactError,
+    CompileError,
     InputError,
     NotFoundError,
     OperatorError,
@@ -251,7 +252,7 @@ class _Bisecting:
         try:
             run_id = self._run(self._mix(has, base), self._describe(has, base))
         except (UsageError, InputError) as error:
-            return Mixture(has, name, reason=str(error))
+            return Mixture(has, name, reason=_tell(error))
         run = self._catalog.get_run(run_id)
         value = run.metrics.get(self._metric) if run.status is Status.COMPLETED else None
         if value is None:
@@ -266,13 +267,14 @@ class _Bisecting:
 
     def _find_wrong(self, has: frozenset[int], run: RunRecord) -> str | None:
         """Return an operator whose code in a mixture is neither that of A nor that of B, as it should be."""
-        taken = {d.name for i, d in enumerate(self._differences) if d.kind == OPERATOR and i in has}
+        differ = {d.name: i in has for i, d in enumerate(self._differences) if d.kind == OPERATOR}
         known = [{n.operator: n.fingerprint for n in r.nodes} for r in self._runs]
         for node in run.nodes:
-            sides = (1, 0) if node.operator in taken else (0, 1)
-            wanted = next((known[s][node.operator] for s in sides if node.operator in known[s]), None)
-            if wanted is not None and node.fingerprint != wanted:
-                return node.operator
+            name = node.operator
+            sides = (int(differ[name]),) if name in differ else (0, 1)
+            wanted = next((known[s][name] for s in sides if name in known[s]), node.fingerprint)
+            if node.fingerprint != wanted:
+                return name
         return None
 
     def _run(self, run: RunRecord, notes: str) -> str:
@@ -343,6 +345,16 @@ class _Bisecting:
 def _make_mixture(has: frozenset[int], base: str, run: RunRecord, value: float | None) -> Mixture:
     cached = sum(n.cached for n in run.nodes)
     return Mixture(has, base, run.id, value, None, cached, len(run.nodes))
+
+
+def _tell(error: Exception) -> str:
+    """Return in one line why a mixture does not come to a run."""
+    if not isinstance(error, CompileError):
+        return " ".join(str(error).split())
+    first, *more = error.problems
+    where = f"node '{first.node}': " if first.node else ""
+    rest = f" and {len(more)} more" if more else ""
+    return f"the mixture does not compile: {where}{first.message}{rest}"
 
 
 def _find_reason(run: RunRecord) -> str:

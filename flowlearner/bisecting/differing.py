@@ -112,7 +112,7 @@ class Differ:
         found = [*workflow, *self._compare_params(), *self._compare_seeds(), *self._compare_inputs()]
         found += self._compare_operators()
         if not workflow:
-            found += self._compare_nodes()
+            found += [*self._compare_nodes(), *self._compare_uncalled()]
         ranks = (WORKFLOW, INPUT, PARAM, SEED, NODE, OPERATOR)
         last = len(self._order)
 
@@ -133,7 +133,7 @@ class Differ:
             if type(old) is type(new) and old == new:
                 continue
             text = describe_param("", name, before[name], after[name]).text
-            nodes = self._find_readers("param", name)
+            nodes = self._find_readers("param", name) or self._find_shaped()
             yield Difference(PARAM, name, text, before[name], after[name], nodes)
 
     def _compare_seeds(self) -> Iterator[Difference]:
@@ -152,6 +152,11 @@ class Differ:
                 for leaf in iter_leaves(binding)
             )
         )
+
+    def _find_shaped(self) -> tuple[str, ...]:
+        """Return the nodes that only one of the graphs has: what compiles another graph decides on them."""
+        names = [{n.name for n in r.nodes} for r in self._pair]
+        return tuple(n for n in self._order if n in names[0] ^ names[1])
 
     def _compare_inputs(self) -> Iterator[Difference]:
         """Yield the files and tables that the workflow names itself, by the text that names them."""
@@ -203,7 +208,10 @@ class Differ:
             if sources[0] != sources[1] or sources[0] is None:
                 yield Difference(WORKFLOW, name, "its code changed", nodes=tuple(self._order))
             return
-        changes = [describe_change(c, name) for c in compare_reaches(before, after)]
+        # An operator that is made without a decorator is a function for those who only read.
+        own = {n.operator for r in self._pair for n in r.nodes}
+        found = [c for c in compare_reaches(before, after) if c.kind != "function" or c.name not in own]
+        changes = [describe_change(c, name) for c in found]
         if changes:
             text = "; ".join(list_texts(changes))
             details = tuple(c.to_json() for c in changes)
@@ -228,6 +236,28 @@ class Differ:
                 details=tuple(d.to_json() for d in changes),
                 places=_find_places(operator, reaches),
             )
+
+    def _compare_uncalled(self) -> Iterator[Difference]:
+        """Yield the operators that only one of the runs calls, and of which the other has other code."""
+        called = [{n.operator: n for n in r.nodes} for r in self._pair]
+        for side, run in enumerate(self._pair):
+            other = self._snapshots.find_code(self._pair[1 - side].code.snapshot)
+            for name in called[side].keys() - called[1 - side].keys():
+                node = called[side][name]
+                version = self._sources.find_version(name, node.fingerprint)
+                here = self._sources.find_reach(run.id, node)
+                if version is None or here is None or other is None:
+                    continue
+                there = other.find_reach(version.module, name, version.source)
+                reaches = (here, there) if side == 0 else (there, here)
+                if reaches[0] is None or reaches[1] is None:
+                    continue
+                changes = [describe_change(c, node.name) for c in compare_reaches(*reaches)]
+                if changes:
+                    nodes = tuple(n.name for n in run.nodes if n.operator == name)
+                    details = tuple(c.to_json() for c in changes)
+                    text, places = "; ".join(list_texts(changes)), _find_places(name, reaches)
+                    yield Difference(OPERATOR, name, text, nodes=nodes, details=details, places=places)
 
     def _pair_operators(self) -> dict[str, tuple[NodeRun, NodeRun]]:
         """Return by operator a node of each run that calls it: of the same name, if there is one."""

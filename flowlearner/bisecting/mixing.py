@@ -1,7 +1,8 @@
 """Makes one snapshot of two: the code of one run, in which operators have the code that they have in another.
 
 The other run's modules move into a package of their own beside the first one's, so that each operator reaches
-the helpers of its own run. Where an operator was defined it is imported from there instead.
+the helpers of its own run. Where an operator was defined it is imported from there instead. So are classes
+that are the same in both, since a value of one operator is to fit another one.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flowlearner.errors import UsageError
+from flowlearner.fingerprint.source import map_bindings
 from flowlearner.restoring import Modules, keep_readable
 
 PACKAGE = "other_run"
@@ -56,8 +58,12 @@ def mix_modules(base: Modules, other: Modules, places: Iterable[tuple[Place, Pla
         source = f"{package}.{_rename_main(there.module)}"
         text = f"from {source} import {_find_binding(other, there)[0]} as {bound}"
         edits.setdefault(here.module, []).append(_replace(statement, text))
-    for name, found in edits.items():
-        mixed[name]["source"] = _apply(str(mixed[name]["source"]), found)
+    for shared, classes in _list_shared(base, other, moved).items():
+        source = f"{package}.{_rename_main(shared)}"
+        for name, statement in classes.items():
+            edits.setdefault(shared, []).append(_replace(statement, f"from {source} import {name}"))
+    for edited, found in edits.items():
+        mixed[edited]["source"] = _apply(str(mixed[edited]["source"]), found)
     mixed[package] = {"source": "", "package": True}
     for name, module in other.items():
         if name.partition(".")[0] in moved:
@@ -112,29 +118,78 @@ def _parse(source: str) -> ast.Module:
         return ast.Module([], [])
 
 
+def _list_shared(base: Modules, other: Modules, moved: set[str]) -> dict[str, dict[str, ast.stmt]]:
+    """Return the classes that are the same in both, with all that they read, of modules that are not."""
+    both = [m for m in other if m in base and m.partition(".")[0] in moved]
+    sides = [{m: map_bindings(_parse(str(s[m]["source"])).body) for m in both} for s in (base, other)]
+    comparison = _Comparison(sides[0], sides[1], moved)
+    return {
+        module: {
+            name: statements[0]
+            for name, statements in comparison.base[module].items()
+            if len(statements) == 1
+            and isinstance(statements[0], ast.ClassDef)
+            and comparison.is_same(module, name, set())
+        }
+        for module in both
+    }
+
+
+_Bindings = Mapping[str, Mapping[str, list[ast.stmt]]]
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """What binds names at the top level of the modules of two snapshots."""
+
+    base: _Bindings
+    other: _Bindings
+    moved: set[str]
+
+    def is_same(self, module: str, name: str, seen: set[tuple[str, str]]) -> bool:
+        """Tell whether a name stands for the same in both, with everything that is read for it."""
+        if (module, name) in seen:
+            return True
+        seen.add((module, name))
+        pair = [side.get(module, {}).get(name, []) for side in (self.base, self.other)]
+        if [ast.dump(s) for s in pair[0]] != [ast.dump(s) for s in pair[1]]:
+            return False
+        return all(self._reads_same(module, name, statement, seen) for statement in pair[0])
+
+    def _reads_same(self, module: str, name: str, statement: ast.stmt, seen: set[tuple[str, str]]) -> bool:
+        if isinstance(statement, ast.Import):
+            return not any(a.name.partition(".")[0] in self.moved for a in statement.names)
+        if isinstance(statement, ast.ImportFrom):
+            if statement.level or str(statement.module).partition(".")[0] in self.moved:
+                source = "" if statement.level else str(statement.module)
+                names = [a.name for a in statement.names if (a.asname or a.name) == name]
+                return source in self.base and all(self.is_same(source, n, seen) for n in names)
+            return True
+        read = {n.id for n in ast.walk(statement) if isinstance(n, ast.Name)}
+        return all(self.is_same(module, n, seen) for n in read)
+
+
 def _find_binding(modules: Modules, place: Place) -> tuple[str, ast.stmt]:
     """Return the name that stands for an operator in its module, and the statement that binds it."""
-    found: tuple[str, ast.stmt] | None = None
-    for statement in _parse(str(modules[place.module]["source"])).body:
-        if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            if statement.name == place.name and (statement.decorator_list or found is None):
-                found = place.name, statement
-        elif isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Call):
-            # operator(cpus=2)(function)
-            names = {n.id for n in ast.walk(statement.value) if isinstance(n, ast.Name)}
-            target = statement.targets[0]
-            if found and place.name in names and isinstance(target, ast.Name) and not _is_decorated(found[1]):
-                found = target.id, statement
-    if found is None or (isinstance(found[1], ast.FunctionDef) and not _is_decorated(found[1])):
-        raise UsageError(
-            f"operator '{place.name}' is not defined at the top level of module '{place.module}', so its "
-            "code cannot be taken from there alone"
-        )
-    return found
+    bindings = map_bindings(_parse(str(modules[place.module]["source"])).body)
+    defined = bindings.get(place.name, [])
+    # Of several definitions the last one counts.
+    for statement in reversed(defined):
+        if getattr(statement, "decorator_list", ()):
+            return place.name, statement
+    for name, statements in bindings.items():
+        value = getattr(statements[-1], "value", None)
+        # operator(cpus=2)(function)
+        if defined and isinstance(value, ast.Call) and _is_name(value.args[:1], place.name):
+            return name, statements[-1]
+    raise UsageError(
+        f"operator '{place.name}' is not defined at the top level of module '{place.module}', so its code "
+        "cannot be taken from there alone"
+    )
 
 
-def _is_decorated(statement: ast.stmt) -> bool:
-    return bool(getattr(statement, "decorator_list", ()))
+def _is_name(arguments: list[ast.expr], name: str) -> bool:
+    return any(isinstance(a, ast.Name) and a.id == name for a in arguments)
 
 
 # Texts

@@ -171,10 +171,8 @@ def _list_findings(found: Bisection) -> list[str]:
         effect = "" if group.effect is None else f" Together: {_sign(group.effect)}."
         lines.append(f"Not separated: {names}.{effect} {group.reason}")
     told = {g.reason for g in found.groups}
-    for line in dict.fromkeys(
-        f"{e.difference.label}: {reason}" for e in effects for reason in e.reasons if reason not in told
-    ):
-        lines.append(line)
+    reasons = dict.fromkeys(r for e in effects for r in e.reasons if r not in told)
+    lines += [f"{_join([e for e in effects if r in e.reasons])} by itself: {r}" for r in reasons]
     return lines
 
 

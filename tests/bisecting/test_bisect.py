@@ -187,3 +187,104 @@ def test_an_operator_that_took_the_place_of_another_is_a_difference(
     found = client.bisect(first.id, second.id, "score")
     assert [e.difference.label for e in found.effects] == ["operator of double", "parameter weight"]
     assert [(e.alone, e.without) for e in found.effects] == [(31.0, 42.0), (42.0, 31.0)]
+
+
+def test_values_of_classes_that_are_the_same_pass_between_operators_of_both_runs(
+    load: Load, edit: Edit, client: Client
+) -> None:
+    edit("flow.py", "class Got", "class Item(BaseModel):\n    n: float\n\nclass Got")
+    edit("flow.py", "from pathlib", "from pydantic import BaseModel\nfrom pathlib")
+    edit(
+        "flow.py",
+        "def double(n: float) -> float:\n    return scale(n)",
+        "def double(n: float) -> Item:\n    return Item(n=scale(n))",
+    )
+    edit("flow.py", "def shift(n: float,", "def shift(n: Item,")
+    edit("flow.py", "return n + by", "return n.n + by")
+    first = load().run(numbers="numbers.txt")
+    edit("flow.py", "Item(n=scale(n))", "Item(n=scale(n) + 1)")
+    edit("flow.py", "return n.n + by", "return n.n * 10 + by")
+    second = load().run(numbers="numbers.txt")
+    found = client.bisect(first.id, second.id, "score")
+    assert [(e.alone, e.without) for e in found.effects] == [(22.0, 201.0), (201.0, 22.0)]
+
+
+def test_what_does_not_compile_together_is_told_as_one(load: Load, edit: Edit, client: Client) -> None:
+    first = load().run(numbers="numbers.txt")
+    edit(
+        "flow.py",
+        "def double(n: float) -> float:\n    return scale(n)",
+        "def double(n: float) -> list[float]:\n    return [scale(n)]",
+    )
+    edit("flow.py", "def shift(n: float,", "def shift(n: list[float],")
+    edit("flow.py", "return n + by", "return n[0] * 10 + by")
+    second = load().run(numbers="numbers.txt", weight=2.0)
+    found = client.bisect(first.id, second.id, "score")
+    (group,) = found.groups
+    assert [found.effects[i].difference.label for i in group.members] == ["code of double", "code of shift"]
+    assert (group.effect, by_label(found)["parameter weight"].cumulative) == (180.0, 201.0)
+    assert "the mixture does not compile: node 'shift': input 'n' expects" in group.reason
+    assert by_label(found)["code of double"].from_a is None
+    assert found.interaction is None
+    assert found.to_json()["not_separated"][0]["effect"] == 180.0
+
+
+def test_a_mixture_that_fails_is_told_with_the_reason(load: Load, edit: Edit, client: Client) -> None:
+    first = load().run(numbers="numbers.txt")
+    edit("flow.py", "return scale(n)", "return scale(n) * 0")
+    edit(
+        "flow.py",
+        "return n * weight",
+        "if n > 10:\n        raise ValueError('too much')\n    return n * weight",
+    )
+    second = load().run(numbers="numbers.txt")
+    found = client.bisect(first.id, second.id, "score")
+    judge = by_label(found)["code of judge"]
+    assert (judge.alone, judge.reasons) == (None, ("'judge' fails: ValueError: too much",))
+    assert [e.cumulative for e in found.effects] == [-20.0, 0.0]
+
+
+JUDGE = "def judge(n: float, weight: float, label: str) -> Metric:\n    return n * weight"
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        (JUDGE.replace("judge", "_judge") + "\n\njudge = operator(cpus=1)(_judge)", ""),
+        ("if True:\n    @operator(\n        cpus=1,\n    )\n    " + JUDGE.replace("\n", "\n    "), ""),
+        (
+            "def make():\n    @operator\n    " + JUDGE.replace("\n", "\n    ") + "\n    return judge\n\n"
+            "judge = make()",
+            "is not defined at the top level of module 'flow'",
+        ),
+    ],
+)
+def test_an_operator_is_found_however_it_is_made(
+    load: Load, edit: Edit, client: Client, source: str, reason: str
+) -> None:
+    edit("flow.py", f"@operator\n{JUDGE}", source)
+    first = load().run(numbers="numbers.txt")
+    edit("flow.py", "return n * weight", "return n * weight + 7")
+    second = load().run(numbers="numbers.txt", by=2.0)
+    judge = client.bisect(first.id, second.id, "score").effects[-1]
+    assert judge.difference.kind == "operator"
+    assert judge.alone == (None if reason else 28.0)
+    assert reason in "".join(judge.reasons)
+
+
+def test_code_that_only_one_run_reaches_is_not_taken_for_that_of_the_other(
+    load: Load, edit: Edit, client: Client
+) -> None:
+    edit("flow.py", "@workflow", f"@operator\n{JUDGE.replace('judge', 'other')} + 1\n\n@workflow")
+    edit("flow.py", 'label: str = "a")', 'label: str = "a", judging: Operator = judge)')
+    edit("flow.py", "Got(judge(", "Got(judging(")
+    edit("flow.py", "import File", "import Operator, File")
+    first = load().run(numbers="numbers.txt")
+    edit("flow.py", "* weight + 1", "* weight + 50")
+    flow = load()
+    second = flow.run(numbers="numbers.txt", by=2.0, judging=flow.fn.__globals__["other"])
+    effects = by_label(client.bisect(first.id, second.id, "score"))
+    assert list(effects) == ["parameter by", "parameter judging", "code of other"]
+    assert effects["parameter judging"].alone == 22.0
+    assert effects["code of other"].alone == 21.0
+    assert effects["code of other"].from_b == 49.0
