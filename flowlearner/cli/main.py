@@ -42,7 +42,7 @@ COMMANDS = {
     "check": ("run", "check", "Run", "Compile a workflow and show its graph; nothing runs."),
     "run": ("run", "run", "Run", "Run a workflow."),
     "sweep": ("sweep", "sweep", "Run", "Run a workflow at many points of a space, and find the best."),
-    "runs": ("runs", "app", "Look", "List, show, compare, tag, cancel and delete runs."),
+    "runs": ("runs", "app", "Look", "List, show, compare, run again, tag, cancel and delete runs."),
     "sweeps": ("sweeps", "app", "Look", "List, show, stop, resume and retry sweeps."),
     "schedules": ("schedules", "app", "Run", "Run workflows and sweeps again and again, at certain times."),
     "search": ("runs", "search", "Look", "Find runs by their params, metrics, tags and more."),

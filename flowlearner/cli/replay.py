@@ -65,6 +65,7 @@ def rerun(
         cache=not no_cache,
         executor=executor,
         command=show_command(),
+        is_same=True,
     )
     _make(run, request, json)
 
@@ -146,7 +147,7 @@ def reproduce(
 ) -> None:
     """Run a run again without the cache, and say whether each node gives what it gave."""
     declared = read_tolerance(tolerance or [])
-    request = Request(params=read_assignments(param or [], "-p"), are_texts=True)
+    request = Request(params=read_assignments(param or [], "-p"), are_texts=True, is_same=True)
     display = RunDisplay(live=not json and sys.stdout.isatty())
     with Client() as client:
         try:

@@ -52,7 +52,7 @@ SHORT_VERSION = 12
 SOURCES_SHOWN = 3
 FIRST_RUN = "Make the first one: flowlearner run FILE:WORKFLOW, or flowlearner demo."
 
-app = make_group("List, show, compare, tag, cancel and delete runs.")
+app = make_group("List, show, compare, run again, tag, cancel and delete runs.")
 app.command("explain")(explain_run)
 
 

@@ -59,7 +59,12 @@ class Replays:
             again.parent_id
         """
         request = Request(
-            params=secrets or {}, current=current, cache=cache, executor=executor, command=command
+            params=secrets or {},
+            current=current,
+            cache=cache,
+            executor=executor,
+            command=command,
+            is_same=True,
         )
         return self.run_request(run_id, request, listener)
 
@@ -145,7 +150,7 @@ class Replays:
             found.verdict, found.diverged
         """
         declared = Tolerance(of_nodes=tolerance) if isinstance(tolerance, Mapping) else Tolerance(tolerance)
-        request = Request(params=secrets or {})
+        request = Request(params=secrets or {}, is_same=True)
         return self.run_reproduction(run_id, request, declared, times, listener)
 
     def run_reproduction(

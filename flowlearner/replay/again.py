@@ -46,6 +46,7 @@ class Request:
         cache: False looks nothing up.
         executor: "prefect" or "local"; the run's own if left out.
         command: the command line, for the record.
+        is_same: it runs as it was, so that of parameters only secrets may be given.
     """
 
     params: Mapping[str, Any] = field(default_factory=dict)
@@ -55,6 +56,7 @@ class Request:
     cache: bool = True
     executor: str | None = None
     command: str = ""
+    is_same: bool = False
 
 
 @dataclass(frozen=True)
@@ -183,6 +185,8 @@ def opened_run(
     with opened_code(run, catalog, store, settings, current=request.current) as code:
         definition = code.definition
         given = read_texts(definition, request.params) if request.are_texts else dict(request.params)
+        if request.is_same:
+            _refuse_changes(run, definition, given)
         params = read_params(run, definition, given, catalog)
         for name in list_dropped(run, definition):
             listener.say(f"Workflow '{run.workflow}' has no parameter '{name}' any more; it is left out.")
@@ -198,6 +202,16 @@ def opened_run(
         pinned = {} if request.current else pin_named(run, graph, catalog)
         code = include_operators(code, operators.values(), settings.snapshot_limit_bytes)
         yield Restored(run, code, params, operators, graph, pinned, request)
+
+
+def _refuse_changes(run: RunRecord, definition: Definition, given: Mapping[str, Any]) -> None:
+    for name in given:
+        param = definition.interface.by_name.get(name)
+        if param is not None and not holds_secret(param.type):
+            raise UsageError(
+                f"run {run.id} runs as it was, and '{name}' is no Secret parameter. "
+                f"`flowlearner runs clone {run.id[:8]} --set {name}=...` runs it with another value"
+            )
 
 
 def pin_named(run: RunRecord, graph: Graph, catalog: Catalog) -> dict[tuple[str, str], str]:

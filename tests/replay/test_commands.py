@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flowlearner import Client, Workflow
+import pytest
+
+from flowlearner import Client, UsageError, Workflow
 from tests.cli.conftest import Cli
 from tests.cli.conftest import cli as cli
 
@@ -45,4 +47,19 @@ def test_mistakes_are_told_before_anything_runs(
         answer = cli("runs", *words)
         assert (answer.status, answer.out) == (2, ""), words
         assert said in answer.err
+    assert client.count_runs() == 1
+
+
+def test_what_is_run_as_it_was_takes_secrets_only(
+    flow: Workflow[..., object], cli: Cli, client: Client
+) -> None:
+    first = flow.run()
+    for words in (["rerun", first.id, "-p", "n=5"], ["reproduce", first.id, "-p", "n=5"]):
+        answer = cli("runs", *words)
+        assert answer.status == 2
+        assert (
+            f"'n' is no Secret parameter. `flowlearner runs clone {first.id[:8]} --set n=...`" in answer.err
+        )
+    with pytest.raises(UsageError, match="'n' is no Secret parameter"):
+        client.rerun(first.id, secrets={"n": 5})
     assert client.count_runs() == 1
