@@ -171,8 +171,8 @@ class _Bisecting:
         everything = frozenset(range(count))
         self._mixtures = {frozenset(): ends[0][1], everything: replace(ends[1][1], has=everything)}
         wanted = {has: base for has, base in self._list_wanted(count) if has not in self._mixtures}
-        plural = "difference" if count == 1 else "differences"
-        self._listener.say(f"{count} {plural}; {len(wanted)} further runs tell them apart")
+        if wanted:
+            self._listener.say(f"{count} differences; {len(wanted)} further runs tell them apart")
         for number, (has, base) in enumerate(wanted.items(), 1):
             self._mixtures[has] = found = self._run_mixture(has, base)
             value = found.reason if found.value is None else f"{self._metric} {found.value:.10g}"

@@ -19,7 +19,15 @@ from flowlearner.cli.output import emit, get_out
 from flowlearner.cli.replay import NoCache, Secrets
 from flowlearner.cli.run import Executor
 from flowlearner.cli.run import show_command as show_own_command
-from flowlearner.cli.text import SHORT_ID, clean_line, count_of, shorten_line, show_command, show_number
+from flowlearner.cli.text import (
+    SHORT_ID,
+    clean_line,
+    count_of,
+    shorten_line,
+    show_command,
+    show_exact,
+    show_number,
+)
 from flowlearner.cli.verdict import print_packages
 from flowlearner.client import Client
 from flowlearner.client.run import to_plain
@@ -82,9 +90,11 @@ def print_bisection(console: Console, found: Bisection) -> None:
         ),
         soft_wrap=not console.is_terminal,
     )
-    for name, then in zip("ab", found.recorded, strict=True):
+    ends = zip("ab", found.recorded, (found.value_a, found.value_b), strict=True)
+    for name, then, now in ends:
         if name in found.drifted:
-            _say(console, f"Run {name.upper()} gave {show_number(then)} then; today it gives something else.")
+            text = f"{name.upper()} gave {show_exact(then)} then and gives {show_exact(now)} today"
+            _say(console, f"{text}, with which all else is compared.", "yellow")
     console.print()
     console.print(Padding(_make_table(found), (0, 0, 0, 2), expand=False))
     console.print()
