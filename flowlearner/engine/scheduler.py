@@ -90,8 +90,11 @@ class Scheduler:
         return ended, missed
 
     def _take_earlier(self, task: NodeTask) -> Hit | None:
-        earlier = self.context.earlier.get(task.node.name)
-        return earlier.take(task.fingerprint, task.inputs, self.context.store) if earlier else None
+        earlier, operator = self.context.earlier.get(task.node.name), task.node.operator
+        # Of code that cannot be followed nobody can say that it is the same; effects are not repeated.
+        if earlier is None or (operator.fingerprint().problems and not operator.effects):
+            return None
+        return earlier.take(task.fingerprint, task.inputs, self.context.store)
 
     def _may_hit(self, task: NodeTask) -> bool:
         """Tell whether a task may take what another run, or another node of this one, gave for its key."""

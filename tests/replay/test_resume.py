@@ -58,6 +58,21 @@ def test_code_that_changed_runs_though_it_is_not_cached(
     assert (ran(again), again.outputs.total) == (["add_seed", "judge"], 7)
 
 
+def test_code_that_cannot_be_followed_runs_again_but_for_effects(
+    flow: Workflow[..., object], project: Path, client: Client
+) -> None:
+    code = (project / "flow.py").read_text()
+    code = code.replace("return n + seed", "exec('n += seed')\n    return n").replace(
+        "return scale(n)", "exec('n *= 2')\n    return n"
+    )
+    code = code.replace("@operator\ndef double", "@operator(effects=True)\ndef double")
+    (project / "flow.py").write_text(code)
+    mended = load_workflow("flow.py:flow")
+    assert isinstance(mended, Workflow)
+    first = mended.submit(is_broken=True)
+    assert ran(client.resume(first.id, {"is_broken": False})) == ["add_seed", "judge"]
+
+
 def test_a_resumed_run_may_be_resumed(flow: Workflow[..., object], client: Client) -> None:
     first = flow.submit(is_broken=True)
     second = client.resume(first.id)
