@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flowlearner.bisecting.bisect import TAG, BisectOptions
+from flowlearner.bisecting.differing import OPERATOR, WORKFLOW
 from flowlearner.bisecting.result import Bisection, Effect
 from flowlearner.cli.display import RunDisplay
 from flowlearner.cli.options import AsJson, make_command, read_assignments
@@ -99,8 +100,9 @@ def print_bisection(console: Console, found: Bisection) -> None:
     console.print(Padding(_make_table(found), (0, 0, 0, 2), expand=False))
     console.print()
     for effect in found.effects:
-        text = shorten_line(effect.difference.text, _TEXT_SHOWN)
-        _say(console, f"{clean_line(effect.difference.label)}: {text}", "dim")
+        difference = effect.difference
+        where = f"{difference.label}: " if difference.kind in (OPERATOR, WORKFLOW) else ""
+        _say(console, where + shorten_line(difference.text, _TEXT_SHOWN), "dim")
     console.print()
     for line in _list_findings(found):
         _say(console, line)
@@ -119,20 +121,22 @@ def _say(console: Console, text: str, style: str = "") -> None:
 def _make_table(found: Bisection) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
     table.add_column("difference", overflow="fold")
-    for name in (f"{found.metric} with it alone", "effect from A", "effect from B", "share"):
+    for name in (f"{found.metric} with it alone", "effect from A", "effect from B", "in this order", "share"):
         table.add_column(clean_line(name), justify="right", no_wrap=True)
     grouped = {i: g for g in found.groups for i in g.members}
     for index, effect in enumerate(found.effects):
-        share = effect.share
+        share, cumulative = effect.share, effect.cumulative
         if index in grouped:
             group = grouped[index]
-            share = group.share if index == group.members[-1] else None
+            is_last = index == group.members[-1]
+            share, cumulative = (group.share, group.effect) if is_last else (None, None)
         table.add_row(
             Text(clean_line(effect.difference.label)),
             _show(effect.alone),
             _show(effect.from_a, signed=True),
             _show(effect.from_b, signed=True),
-            _show_share(share, index in grouped),
+            Text("with next", style="dim") if cumulative is None else Text(_sign(cumulative)),
+            Text("" if share is None else f"{100 * share:.0f} %"),
         )
     return table
 
@@ -145,12 +149,6 @@ def _show(value: float | None, *, signed: bool = False) -> Text:
 
 def _sign(value: float) -> str:
     return f"+{show_number(value)}" if value > 0 else show_number(value)
-
-
-def _show_share(share: float | None, is_grouped: bool) -> Text:
-    if share is None:
-        return Text("with next" if is_grouped else "", style="dim")
-    return Text(f"{100 * share:.0f} %")
 
 
 def _list_findings(found: Bisection) -> list[str]:

@@ -26,6 +26,6 @@ def test_table_and_json_tell_the_same(load: Load, edit: Edit, cli: Cli, client: 
     assert answer.status == 0, answer.err
     assert "They interact: the single effects add up to +31.0, all together make +41.0." in answer.out
     rows = [line.split() for line in answer.out.splitlines()]
-    assert ["code", "of", "double", "31.0", "+10.0", "+20.0", "24", "%"] in rows
-    assert ["parameter", "weight", "42.0", "+21.0", "+31.0", "76", "%"] in rows
+    assert ["code", "of", "double", "31.0", "+10.0", "+20.0", "+10.0", "24", "%"] in rows
+    assert ["parameter", "weight", "42.0", "+21.0", "+31.0", "+31.0", "76", "%"] in rows
     assert answer.err.count("A with") == 2
