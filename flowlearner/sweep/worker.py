@@ -20,7 +20,7 @@ from flowlearner.engine.base import utc_now
 from flowlearner.engine.logs import NodeContext, captured
 from flowlearner.engine.node import NodeFailure, Outcome, call_operator, describe_error
 from flowlearner.engine.process import Request, call_in_child
-from flowlearner.operation import Operator
+from flowlearner.operation import Operator, is_restoring
 from flowlearner.records import ErrorInfo, LogLine, MetricPoint
 from flowlearner.restoring import Modules, put_on_path, unpack
 
@@ -82,9 +82,11 @@ def install_code(code: Code) -> None:
     put_on_path(folder, code.path)
     _operators.clear()
     _current[:] = [code.id]
+    token = is_restoring.set(True)
     # What is wrong with it is said by the call that cannot do without.
     with contextlib.suppress(Exception, SystemExit):
         importlib.import_module(code.module)
+    is_restoring.reset(token)
 
 
 @lru_cache(maxsize=4)
