@@ -20,6 +20,7 @@ from flowlearner.engine.base import RunListener
 from flowlearner.engine.submit import opened
 from flowlearner.errors import (
     ArtifactError,
+    CodeError,
     CompileError,
     InputError,
     NotFoundError,
@@ -349,6 +350,9 @@ def _make_mixture(has: frozenset[int], base: str, run: RunRecord, value: float |
 
 def _tell(error: Exception) -> str:
     """Return in one line why a mixture does not come to a run."""
+    if isinstance(error, CodeError):
+        # The lines below it are those of files that nobody has.
+        return str(error).partition("\n")[0]
     if not isinstance(error, CompileError):
         return " ".join(str(error).split())
     first, *more = error.problems

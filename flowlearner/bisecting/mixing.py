@@ -47,15 +47,16 @@ def mix_modules(base: Modules, other: Modules, places: Iterable[tuple[Place, Pla
     package = PACKAGE
     while package in base or package in other:
         package += "_"
-    moved = _find_moved(base, other)
+    places = list(places)
+    # A module that is edited here is not the one that the other run has.
+    moved = _find_moved(base, other, {here.module.partition(".")[0] for here, _ in places})
     mixed = {name: dict(module) for name, module in base.items()}
     edits: dict[str, list[_Edit]] = {}
     for here, there in places:
-        if there.module.partition(".")[0] not in moved:
-            # A module that is equal in both and changed all the same reads what its text does not show.
-            raise UsageError(f"the source that operator '{here.name}' reaches is the same in both runs")
         bound, statement = _find_binding(base, here)
-        source = f"{package}.{_rename_main(there.module)}"
+        source = _rename_main(there.module)
+        if there.module.partition(".")[0] in moved:
+            source = f"{package}.{source}"
         text = f"from {source} import {_find_binding(other, there)[0]} as {bound}"
         edits.setdefault(here.module, []).append(_replace(statement, text))
     for shared, classes in _list_shared(base, other, moved).items():
@@ -85,8 +86,8 @@ def _rename_main(module: str) -> str:
     return _MAIN if module == "__main__" else module
 
 
-def _find_moved(base: Modules, other: Modules) -> set[str]:
-    """Return the top-level names whose modules are not the same in both, or import such ones.
+def _find_moved(base: Modules, other: Modules, edited: set[str]) -> set[str]:
+    """Return the top-level names whose modules are not the same in both, are edited, or import such ones.
 
     The others are shared, so that a class of theirs is one class for the operators of both runs.
     """
@@ -94,7 +95,9 @@ def _find_moved(base: Modules, other: Modules) -> set[str]:
     for name in other:
         tops.setdefault(name.partition(".")[0], []).append(name)
     imports = {top: {i for n in names for i in _list_imported(other[n])} for top, names in tops.items()}
-    moved = {top for top, names in tops.items() if any(base.get(n) != other[n] for n in names)}
+    moved = {
+        top for top, names in tops.items() if top in edited or any(base.get(n) != other[n] for n in names)
+    }
     while True:
         more = {top for top in tops if top not in moved and imports[top] & moved}
         if not more:

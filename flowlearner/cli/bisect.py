@@ -161,11 +161,12 @@ def _list_findings(found: Bisection) -> list[str]:
         lines.append(f"One is enough: {names} alone makes the whole change.")
     elif found.change == 0:
         moving = [e for e in effects if e.from_a or e.from_b]
-        lines.append(
-            f"The metric is the same in both: {_join(moving)} move it, and cancel out."
-            if moving
-            else "The metric is the same in both, and no difference moves it."
-        )
+        text = "The metric is the same in both"
+        if moving:
+            text += f": {_join(moving)} move it, and cancel out"
+        elif not found.groups:
+            text += ", and no difference moves it"
+        lines.append(f"{text}.")
     else:
         lines.append("No single difference makes the whole change.")
     if found.interaction:

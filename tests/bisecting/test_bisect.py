@@ -288,3 +288,33 @@ def test_code_that_only_one_run_reaches_is_not_taken_for_that_of_the_other(
     assert effects["parameter judging"].alone == 22.0
     assert effects["code of other"].alone == 21.0
     assert effects["code of other"].from_b == 49.0
+
+
+def test_mixtures_can_be_bisected_too(load: Load, edit: Edit, client: Client) -> None:
+    first = load().run(numbers="numbers.txt")
+    edit("helper.py", "2 * n", "3 * n")
+    edit("flow.py", "return n * weight", "return n * weight + 100")
+    second = load().run(numbers="numbers.txt")
+    found = client.bisect(first.id, second.id, "score")
+    alone = {m.has: str(m.run_id) for m in found.mixtures}
+    again = client.bisect(alone[frozenset({0})], alone[frozenset({1})], "score")
+    assert [(e.alone, e.without) for e in again.effects] == [(21.0, 131.0), (131.0, 21.0)]
+    assert [e.difference.label for e in again.effects] == ["code of double", "code of judge"]
+
+
+def test_an_operator_that_moved_to_another_module_is_taken_from_there(
+    load: Load, edit: Edit, project: Path, client: Client
+) -> None:
+    (project / "ops.py").write_text(
+        "from flowlearner import Metric, operator\n\nK = 1\n\n@operator\n"
+        + JUDGE
+        + "\n\ndef one() -> int:\n    return K\n"
+    )
+    edit("flow.py", f"@operator\n{JUDGE}\n\n", "from ops import judge, one\n\n")
+    edit("flow.py", "return scale(n)", "return scale(n) * one()")
+    first = load().run(numbers="numbers.txt")
+    edit("flow.py", "from ops import judge, one\n\n", f"from ops import one\n\n@operator\n{JUDGE} + 7\n\n")
+    edit("flow.py", "return scale(n) * one()", "return scale(n) * one() + 1")
+    second = load().run(numbers="numbers.txt")
+    found = client.bisect(first.id, second.id, "score")
+    assert [(e.alone, e.without) for e in found.effects] == [(22.0, 28.0), (28.0, 22.0)]
