@@ -225,19 +225,16 @@ class _Bisecting:
         for index in range(count):
             yield frozenset({index}), 0
 
-    def _describe(self, has: frozenset[int], base: int) -> str:
-        if base == 0:
-            labels = [self._differences[i].label for i in sorted(has)]
-            return f"A with {shorten(labels)} of B"
-        labels = [d.label for i, d in enumerate(self._differences) if i not in has]
-        return f"B with {shorten(labels)} of A"
+    def _describe(self, has: frozenset[int], base: int, names: Sequence[str] = "AB") -> str:
+        labels = [d.label for i, d in enumerate(self._differences) if (i in has) == (base == 0)]
+        return f"{names[base]} with {shorten(labels)} of {names[1 - base]}"
 
     # Running
 
     def _run_end(self, run: RunRecord) -> tuple[RunRecord, Mixture]:
         """Run one of the two again, unchanged."""
         name = "A" if run is self._recorded[0] else "B"
-        run_id = self._run(run, f"run {name} again")
+        run_id = self._run(run, f"run {run.id[:8]} again")
         again = self._catalog.get_run(run_id)
         value = again.metrics.get(self._metric)
         if again.status is not Status.COMPLETED or value is None:
@@ -251,7 +248,8 @@ class _Bisecting:
     def _run_mixture(self, has: frozenset[int], base: int) -> Mixture:
         name = "AB"[base]
         try:
-            run_id = self._run(self._mix(has, base), self._describe(has, base))
+            names = [f"run {r.id[:8]}" for r in self._recorded]
+            run_id = self._run(self._mix(has, base), self._describe(has, base, names))
         except (UsageError, InputError) as error:
             return Mixture(has, name, reason=_tell(error))
         run = self._catalog.get_run(run_id)
@@ -269,19 +267,15 @@ class _Bisecting:
     def _find_wrong(self, has: frozenset[int], run: RunRecord) -> str | None:
         """Return an operator whose code in a mixture is neither that of A nor that of B, as it should be."""
         differ = {d.name: i in has for i, d in enumerate(self._differences) if d.kind == OPERATOR}
-        known = [{n.operator: n.fingerprint for n in r.nodes} for r in self._runs]
         for node in run.nodes:
             name = node.operator
-            sides = (int(differ[name]),) if name in differ else (0, 1)
-            wanted = next((known[s][name] for s in sides if name in known[s]), node.fingerprint)
-            if node.fingerprint != wanted:
+            sides = [self._runs[differ[name]]] if name in differ else self._runs
+            known = {n.fingerprint for r in sides for n in r.nodes if n.operator == name}
+            if known and node.fingerprint not in known:
                 return name
         return None
 
     def _run(self, run: RunRecord, notes: str) -> str:
-        names = "run A", "run B"
-        for name, recorded in zip(names, self._recorded, strict=True):
-            notes = notes.replace(name, f"run {recorded.id}")
         tagged = replace(run, experiment=EXPERIMENT, tags={TAG: self._id}, notes=f"bisect: {notes}")
         options = self._options
         request = Request(

@@ -131,16 +131,34 @@ class Bisection:
     def interaction(self) -> float | None:
         """What the whole change has beyond the sum of what each difference adds to A."""
         single = [e.from_a for e in self.effects]
-        if any(e is None for e in single):
+        if any(e is None for e in single) or not math.isfinite(self.change):
             return None
         rest = self.change - math.fsum(e for e in single if e is not None)
         scale = max(abs(self.value_a), abs(self.value_b), *(abs(e) for e in single if e is not None))
         return 0.0 if abs(rest) <= _NEAR * scale else rest
 
     @property
+    def is_equal(self) -> bool:
+        """Whether the two runs have the same metric."""
+        return is_near(self.value_a, self.value_b)
+
+    @property
+    def moving(self) -> list[Effect]:
+        """The differences that do something to A or to B."""
+        ends = (self.value_a, self.value_b)
+        return [
+            e
+            for e in self.effects
+            if any(
+                value is not None and not is_near(value, end)
+                for value, end in zip((e.alone, e.without), ends, strict=True)
+            )
+        ]
+
+    @property
     def sufficient(self) -> list[Effect]:
         """The differences that alone make the whole change, where there is one."""
-        if is_near(self.value_a, self.value_b):
+        if self.is_equal:
             return []
         return [e for e in self.effects if e.alone is not None and is_near(e.alone, self.value_b)]
 

@@ -159,11 +159,10 @@ def _list_findings(found: Bisection) -> list[str]:
     elif found.sufficient:
         names = " or ".join(e.difference.label for e in found.sufficient)
         lines.append(f"One is enough: {names} alone makes the whole change.")
-    elif found.change == 0:
-        moving = [e for e in effects if e.from_a or e.from_b]
+    elif found.is_equal:
         text = "The metric is the same in both"
-        if moving:
-            text += f": {_join(moving)} move it, and cancel out"
+        if found.moving:
+            text += f": {_join(found.moving)} move it, and cancel out"
         elif not found.groups:
             text += ", and no difference moves it"
         lines.append(f"{text}.")
@@ -173,7 +172,8 @@ def _list_findings(found: Bisection) -> list[str]:
         apart = [e for e in effects if e.interacts]
         lines.append(
             f"They interact: the single effects add up to {_sign(found.change - found.interaction)}, all "
-            f"together make {_sign(found.change)}. What each does depends on the others: {_join(apart)}."
+            f"together make {_sign(found.change)}."
+            + (f" What each does depends on the others: {_join(apart)}." if apart else "")
         )
     for group in found.groups:
         names = ", ".join(effects[i].difference.label for i in group.members)

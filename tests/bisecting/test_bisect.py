@@ -119,13 +119,15 @@ def test_mixtures_are_runs_that_can_be_found_and_run_again(
     runs = {r.id: r for r in client.search(f"tag.bisect = '{found.id}'")}
     assert runs.keys() == {m.run_id for m in found.mixtures}
     assert {r.parent_id for r in (run.record for run in runs.values())} == {first.id, second.id}
+    alone = next(m for m in found.mixtures if m.has == {1})
+    note = f"bisect: run {first.id[:8]} with code of judge of run {second.id[:8]}"
+    assert runs[str(alone.run_id)].notes == note
     (project / "flow.py").unlink()
     (project / "helper.py").unlink()
     for mixture in found.mixtures:
         again = client.rerun(str(mixture.run_id), cache=False)
         assert again.metrics["score"] == mixture.value
     # Nothing that one of the two had done was done again.
-    alone = next(m for m in found.mixtures if m.has == {1})
     assert (alone.cached, alone.nodes) == (3, 4)
 
 
