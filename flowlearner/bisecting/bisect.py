@@ -328,7 +328,13 @@ class _Bisecting:
                 places.append((difference.places[side], difference.places[1 - side]))
         code = run.code
         if places:
-            mixed = mix_modules(self._modules[side], self._modules[1 - side], places)
+            here = {place for place, _ in places}
+            kept = [
+                d.places[side]
+                for d in chosen[side == 1]
+                if d.places is not None and not here.isdisjoint(d.reached[side])
+            ]
+            mixed = mix_modules(self._modules[side], self._modules[1 - side], places, kept)
             artifact = self._store.put(Snapshot({n: dict(m) for n, m in mixed.items()}, {}).encode())
             self._catalog.add_artifacts([artifact])
             code = replace(code, snapshot=artifact.hash)

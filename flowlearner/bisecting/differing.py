@@ -39,6 +39,7 @@ class Difference:
         nodes: which nodes it concerns.
         details: of code what changed in it, as `runs explain` has it.
         places: of an operator, where it is in the code of A and of B; None where the source does not tell.
+        reached: what else it reaches there.
         hashes: of an input the content in A and in B, by node and name of the input.
     """
 
@@ -50,6 +51,7 @@ class Difference:
     nodes: tuple[str, ...] = ()
     details: tuple[Mapping[str, Any], ...] = ()
     places: tuple[Place, Place] | None = None
+    reached: tuple[frozenset[Place], frozenset[Place]] = (frozenset(), frozenset())
     hashes: Mapping[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
 
     @property
@@ -235,6 +237,7 @@ class Differ:
                 nodes=tuple(n.name for r in self._pair for n in r.nodes if n.operator == operator),
                 details=tuple(d.to_json() for d in changes),
                 places=_find_places(operator, reaches),
+                reached=_list_reached(reaches),
             )
 
     def _compare_uncalled(self) -> Iterator[Difference]:
@@ -256,8 +259,15 @@ class Differ:
                 if changes:
                     nodes = tuple(n.name for n in run.nodes if n.operator == name)
                     details = tuple(c.to_json() for c in changes)
-                    text, places = "; ".join(list_texts(changes)), _find_places(name, reaches)
-                    yield Difference(OPERATOR, name, text, nodes=nodes, details=details, places=places)
+                    yield Difference(
+                        OPERATOR,
+                        name,
+                        "; ".join(list_texts(changes)),
+                        nodes=nodes,
+                        details=details,
+                        places=_find_places(name, reaches),
+                        reached=_list_reached(reaches),
+                    )
 
     def _pair_operators(self) -> dict[str, tuple[NodeRun, NodeRun]]:
         """Return by operator a node of each run that calls it: of the same name, if there is one."""
@@ -295,6 +305,13 @@ def _merge_orders(first: Iterable[str], second: Iterable[str]) -> list[str]:
 def _find_places(operator: str, reaches: Iterable[Reach | None]) -> tuple[Place, Place] | None:
     first, second = (None if r is None else Place(r.root.module, operator) for r in reaches)
     return (first, second) if first is not None and second is not None else None
+
+
+def _list_reached(reaches: Iterable[Reach | None]) -> tuple[frozenset[Place], frozenset[Place]]:
+    first, second = (
+        frozenset(Place(d.module, d.name) for d in r.definitions) if r else frozenset() for r in reaches
+    )
+    return first, second
 
 
 def _read_content(recorded: Any) -> Any:

@@ -8,7 +8,7 @@ that are the same in both, since a value of one operator is to fit another one.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,11 +34,14 @@ class Place:
     name: str
 
 
-def mix_modules(base: Modules, other: Modules, places: Iterable[tuple[Place, Place]]) -> Modules:
+def mix_modules(
+    base: Modules, other: Modules, places: Sequence[tuple[Place, Place]], kept: Sequence[Place] = ()
+) -> Modules:
     """Return the modules of a snapshot with operators that come from another one.
 
     Args:
         places: of each operator, where it is in `base` and where it is in `other`.
+        kept: where operators are in `base` that reach one of these, and are to reach that of `base`.
 
     Raises:
         UsageError: an operator is not defined at the top level of a module.
@@ -47,31 +50,53 @@ def mix_modules(base: Modules, other: Modules, places: Iterable[tuple[Place, Pla
     package = PACKAGE
     while package in base or package in other:
         package += "_"
-    places = list(places)
     # A module that is edited here is not the one that the other run has.
-    moved = _find_moved(base, other, {here.module.partition(".")[0] for here, _ in places})
-    mixed = {name: dict(module) for name, module in base.items()}
+    edited = {_get_top(here) for here, _ in places}
+    moved = _find_moved(base, other, edited)
     edits: dict[str, list[_Edit]] = {}
-    for here, there in places:
-        bound, statement = _find_binding(base, here)
-        source = _rename_main(there.module)
-        if there.module.partition(".")[0] in moved:
-            source = f"{package}.{source}"
-        text = f"from {source} import {_find_binding(other, there)[0]} as {bound}"
-        edits.setdefault(here.module, []).append(_replace(statement, text))
     for shared, classes in _list_shared(base, other, moved).items():
         source = f"{package}.{_rename_main(shared)}"
-        for name, statement in classes.items():
-            edits.setdefault(shared, []).append(_replace(statement, f"from {source} import {name}"))
-    for edited, found in edits.items():
-        mixed[edited]["source"] = _apply(str(mixed[edited]["source"]), found)
-    mixed[package] = {"source": "", "package": True}
-    for name, module in other.items():
-        if name.partition(".")[0] in moved:
-            mixed[f"{package}.{_rename_main(name)}"] = dict(module) | {
-                "source": _move(name, str(module["source"]), package, moved)
-            }
-    return mixed
+        edits[shared] = [_replace(s, f"from {source} import {name}") for name, s in classes.items()]
+    base = _edit_all(base, edits)
+    mixed = dict(_move_all(other, package, moved))
+    taken = [(here, there, other, package, moved) for here, there in places]
+    if kept:
+        own, own_moved = f"{package}_own", _find_moved(base, base, edited)
+        mixed |= _move_all(base, own, own_moved)
+        taken += [(here, here, base, own, own_moved) for here in kept]
+    edits = {}
+    for here, there, modules, owner, names in taken:
+        bound, statement = _find_binding(base, here)
+        source = _rename_main(there.module)
+        if _get_top(there) in names:
+            source = f"{owner}.{source}"
+        text = f"from {source} import {_find_binding(modules, there)[0]} as {bound}"
+        edits.setdefault(here.module, []).append(_replace(statement, text))
+    return {**_edit_all(base, edits), **mixed}
+
+
+def _get_top(place: Place) -> str:
+    return place.module.partition(".")[0]
+
+
+def _edit_all(modules: Modules, edits: Mapping[str, list[_Edit]]) -> Modules:
+    return {
+        name: {**module, "source": _apply(str(module["source"]), edits.get(name, ()))}
+        for name, module in modules.items()
+    }
+
+
+def _move_all(modules: Modules, package: str, moved: set[str]) -> Modules:
+    """Return modules as they are below another package, with that package."""
+    found = {
+        f"{package}.{_rename_main(name)}": {
+            **module,
+            "source": _move(name, str(module["source"]), package, moved),
+        }
+        for name, module in modules.items()
+        if name.partition(".")[0] in moved
+    }
+    return {package: {"source": "", "package": True}, **found}
 
 
 def _make_readable(modules: Modules) -> Modules:

@@ -320,3 +320,21 @@ def test_an_operator_that_moved_to_another_module_is_taken_from_there(
     second = load().run(numbers="numbers.txt")
     found = client.bisect(first.id, second.id, "score")
     assert [(e.alone, e.without) for e in found.effects] == [(22.0, 28.0), (28.0, 22.0)]
+
+
+def test_an_operator_that_calls_another_one_keeps_that_of_its_own_run(
+    load: Load, edit: Edit, client: Client
+) -> None:
+    edit("flow.py", "return n + by + seed / 1000", "return n + double(by) + seed / 1000")
+    first = load().run(numbers="numbers.txt")
+    edit("helper.py", "2 * n", "3 * n")
+    edit("flow.py", "return n * weight", "return n * weight + 100")
+    second = load().run(numbers="numbers.txt")
+    found = client.bisect(first.id, second.id, "score")
+    effects = by_label(found)
+    assert (found.value_a, found.value_b) == (22.0, 133.0)
+    assert {label: (e.alone, e.without) for label, e in effects.items()} == {
+        "code of double": (32.0, 123.0),
+        "code of shift": (23.0, 132.0),
+        "code of judge": (122.0, 33.0),
+    }
