@@ -34,6 +34,7 @@ from flowlearner.records import RunRecord, Status
 from flowlearner.replay.again import Request, run_again
 from flowlearner.replay.reproduce import list_package_changes
 from flowlearner.restoring import read_modules
+from flowlearner.secrecy import HIDDEN
 
 EXPERIMENT = TAG = "bisect"
 
@@ -104,7 +105,7 @@ def _check(first: RunRecord, second: RunRecord, metric: str, options: BisectOpti
             raise UsageError(f"run {run.id} has no snapshot of its code, without which it cannot be mixed")
     for name in options.secrets:
         for run in (first, second):
-            if name in run.params and "***" not in str(run.params[name]):
+            if name in run.params and HIDDEN not in str(run.params[name]):
                 raise UsageError(
                     f"parameter '{name}' is no secret: run {run.id} has its value, which stays as it is"
                 )

@@ -234,7 +234,9 @@ class Differ:
                 OPERATOR,
                 operator,
                 text,
-                nodes=tuple(n.name for r in self._pair for n in r.nodes if n.operator == operator),
+                nodes=tuple(
+                    dict.fromkeys(n.name for r in self._pair for n in r.nodes if n.operator == operator)
+                ),
                 details=tuple(d.to_json() for d in changes),
                 places=_find_places(operator, reaches),
                 reached=_list_reached(reaches),
