@@ -19,7 +19,7 @@ from flowlearner.engine.server import ServerInfo, ensure_server, get_server, sto
 from flowlearner.errors import ServerError
 
 WATCH_PERIOD_S = 1.0
-STYLES = {"running": "green", "external": "green", "stopped": "dim"}
+STYLES = {"running": "green", "external": "green", "starting": "yellow", "stopped": "dim"}
 
 
 def _to_json(info: ServerInfo) -> dict[str, Any]:

@@ -64,8 +64,8 @@ class ServerInfo:
     Attributes:
         url: of its API; for a stopped server the last one, or empty.
         pid: of a local server that runs, else None.
-        state: "running" or "stopped" for the local server, "external" for a configured one, "unhealthy" for
-            one that does not answer.
+        state: "running", "starting" or "stopped" for the local server, "external" for a configured one,
+            "unhealthy" for one that does not answer.
         started_at: when the local server was started.
         version: of Prefect on a server that answers.
     """
@@ -167,8 +167,9 @@ def get_server(settings: Settings) -> ServerInfo:
     if state is None or not state.lives:
         return ServerInfo(state.url if state else "", None, "stopped")
     started = datetime.fromtimestamp(state.spawned_at, UTC)
-    if not _answers(state, 5.0):
-        return ServerInfo(state.url, state.pid, "unhealthy", started)
+    is_new = state.pid_started is None and time.time() - state.spawned_at < START_LIMIT_S
+    if not _answers(state, 0.5 if is_new else 5.0):
+        return ServerInfo(state.url, state.pid, "starting" if is_new else "unhealthy", started)
     return ServerInfo(state.url, state.pid, "running", started, _ask_version(state.url))
 
 

@@ -124,6 +124,19 @@ def test_a_server_that_hangs_is_unhealthy_and_not_started_twice(
     assert hanging[0].lives
 
 
+@pytest.mark.parametrize(
+    ("limit_s", "state"),
+    [pytest.param(60.0, "starting", id="in its time"), pytest.param(-1.0, "unhealthy", id="too late")],
+)
+def test_a_server_that_has_never_answered_is_starting_until_its_time_is_over(
+    hanging: tuple[server._State, int], monkeypatch: pytest.MonkeyPatch, limit_s: float, state: str
+) -> None:
+    monkeypatch.setattr(server, "START_LIMIT_S", limit_s)
+    server._LocalServer(get_settings()).write_state(replace(hanging[0], pid_started=None))
+    found = get_server(get_settings())
+    assert (found.state, found.pid) == (state, hanging[0].pid)
+
+
 def test_a_server_that_does_not_end_when_asked_is_killed_with_its_children(
     hanging: tuple[server._State, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
