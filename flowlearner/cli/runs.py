@@ -42,7 +42,7 @@ from flowlearner.cli.text import (
     show_number,
 )
 from flowlearner.client import Client, Comparison, Row, Run
-from flowlearner.errors import PlatformError, UsageError, suggest
+from flowlearner.errors import ParameterError, PlatformError, UsageError, suggest
 from flowlearner.records import LogLine
 
 FOLLOW_POLL_S = 0.3
@@ -112,6 +112,9 @@ search = make_command("search", "Find runs by their params, metrics, tags and mo
 def _list_and_print(filters: dict[str, Any], order: dict[str, Any], limit: int, json: bool) -> None:
     with Client() as client:
         runs = client.list_runs(limit=limit, **filters, **order)
+        unknown = client.explain_names(order_by=order.get("order_by", ""))
+        if unknown and client.count_runs(include_trials=True, include_deleted=True):
+            raise ParameterError(f"cannot sort by '{order['order_by']}'. {unknown[0]}")
         if not runs:
             _say_unknown_names(client, filters)
         if json:

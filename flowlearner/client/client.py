@@ -179,13 +179,13 @@ class Client:
         """
         return self.list_runs(query=query, limit=limit, include_trials=include_trials)
 
-    def explain_names(self, query: str) -> list[str]:
-        """Return why a query that parses may find nothing: its metrics, params and tags that no run has.
+    def explain_names(self, query: str = "", order_by: str = "") -> list[str]:
+        """Return why a query or an order may find nothing: its metrics, params and tags that no run has.
 
         Example:
             client.explain_names("metric.acu > 0.7")  # No run has a metric 'acu'. Did you mean 'metric.auc'?
         """
-        return self.catalog.explain_names(query)
+        return self.catalog.explain_names(query, order_by)
 
     def count_runs(self, **filters: Any) -> int:
         """Return how many runs `list_runs` would give without a limit; the filters are the same."""

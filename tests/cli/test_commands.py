@@ -142,6 +142,24 @@ def test_lists_can_be_narrowed_and_sorted(cli: Cli, run_tips: Run) -> None:
     assert ids("--sort", "metric.mean", "--ascending") == [low, high]
 
 
+@pytest.mark.parametrize(
+    ("sort", "said"),
+    [
+        ("metric.meen", "No run has a metric 'meen'. Did you mean 'metric.mean'?"),
+        ("params.smalest", "No run has a param 'smalest'. Did you mean 'param.smallest'?"),
+        ("tag.team", "No run has a tag 'team'."),
+    ],
+)
+def test_an_order_that_no_run_has_is_refused_once_there_are_runs(
+    cli: Cli, run_tips: Run, sort: str, said: str
+) -> None:
+    assert cli("runs", "list", "--sort", sort, "--json").document == []
+    run_tips()
+    answer = cli("runs", "list", "--sort", sort)
+    assert (answer.status, answer.out) == (2, "")
+    assert answer.err == f"Error: cannot sort by '{sort}'. {said}\n"
+
+
 def test_search_finds_by_metric_param_and_tag(cli: Cli, run_tips: Run) -> None:
     run_tips("--smallest", "0")
     wanted = run_tips("--smallest", "2", "--tag", "team=ops")["id"]
