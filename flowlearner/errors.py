@@ -35,9 +35,14 @@ QUERY_SHOWN = 100
 
 
 class FlowLearnerError(Exception):
-    """Root of the tree; `exit_status` is what the command line ends with."""
+    """Root of the tree; `exit_status` is what the command line ends with.
+
+    Attributes:
+        run_id: of the run that it has ended, where one had begun.
+    """
 
     exit_status = 3
+    run_id: str | None = None
 
 
 class UserError(FlowLearnerError):

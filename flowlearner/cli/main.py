@@ -219,6 +219,8 @@ def _fail(status: int, kind: str, message: str, as_json: bool, details: Any = No
 def _find_details(error: FlowLearnerError) -> dict[str, Any] | None:
     if isinstance(error, QueryError):
         return {"query": error.query, "position": error.position}
+    if error.run_id is not None:
+        return {"run_id": error.run_id}
     problems = getattr(error, "problems", None)
     if problems is None:
         return None

@@ -295,6 +295,8 @@ def run_submission(
             status = Status.CANCELLED if isinstance(error, KeyboardInterrupt) else Status.FAILED
             failure = describe_error(error, submission.secrets)
             finish_early(scheduler, status, failure)
+            if isinstance(error, FlowLearnerError):
+                error.run_id = run_id
             raise
         finally:
             submission.listener.run_finished(run_id, status)
@@ -303,6 +305,7 @@ def run_submission(
         if interruption.happened:
             raise KeyboardInterrupt
         if scheduler.platform_error is not None:
+            scheduler.platform_error.run_id = run_id
             raise scheduler.platform_error
     return run_id
 

@@ -14,6 +14,7 @@ import flowlearner
 from flowlearner import Client
 from flowlearner.catalog import Catalog
 from flowlearner.config import get_settings
+from flowlearner.errors import CatalogError
 from tests.cli.conftest import Cli
 
 Run = Callable[..., dict[str, Any]]
@@ -394,3 +395,48 @@ def test_text_of_users_never_moves_the_cursor(cli: Cli, run_tips: Run) -> None:
     assert "\x07" not in shown
     assert "[bold]hello[/bold]" in shown
     assert json.loads(cli("runs", "show", run["id"], "--json").out)["notes"].startswith("\x1b")
+
+
+STORE_LOST = """
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+from flowlearner import operator, workflow
+
+
+@operator
+def lose(n: int) -> np.ndarray:
+    store = Path(os.environ["FLOWLEARNER_HOME"], "artifacts")
+    shutil.rmtree(store, ignore_errors=True)
+    store.touch()
+    return np.ones(n)
+
+
+@workflow(executor="local")
+def lost(n: int = 100_000) -> np.ndarray:
+    return lose(n)
+"""
+
+
+def fail_to_store(_: pytest.MonkeyPatch) -> None:
+    """Nothing is left to do: the operator has lost the store."""
+
+
+def fail_to_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    def record_nodes(*_: object) -> None:
+        raise CatalogError("the catalog is gone")
+
+    monkeypatch.setattr(Catalog, "record_nodes", record_nodes)
+
+
+@pytest.mark.parametrize("fail", [fail_to_store, fail_to_record])
+def test_the_json_of_a_failure_of_the_platform_names_the_run_that_had_begun(
+    cli: Cli, project: Path, monkeypatch: pytest.MonkeyPatch, fail: Callable[[pytest.MonkeyPatch], None]
+) -> None:
+    (project / "lost.py").write_text(STORE_LOST)
+    fail(monkeypatch)
+    answer = cli("run", "lost.py:lost", "--json")
+    assert answer.status == 3, answer.err
+    assert answer.document["error"]["run_id"] == Client().list_runs()[0].id
