@@ -151,6 +151,12 @@ def field_types(cls: Any) -> Mapping[str, TypeSpec]:
     return {name: make_spec(hints.get(name, Any)) for name in getattr(cls, "_fields", hints)}
 
 
+def is_limited(spec: TypeSpec) -> bool:
+    """Tell whether a declared type takes only some values of its class: a range, a choice, some columns."""
+    inner = (make_spec(a) for a in get_args(spec.base) if a is not Ellipsis)
+    return spec.bounds is not None or spec.columns is not None or any(is_limited(s) for s in inner)
+
+
 def holds_kind(spec: TypeSpec, kind: str) -> bool:
     """Tell whether a declared type is of a kind, or has one of it in its containers, members or fields."""
     if spec.kind == kind:

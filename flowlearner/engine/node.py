@@ -24,6 +24,7 @@ from flowlearner.errors import (
     shorten,
     suggest,
 )
+from flowlearner.graph import Limit
 from flowlearner.interface import Output, Param
 from flowlearner.operation import Operator
 from flowlearner.records import (
@@ -291,14 +292,28 @@ def check_columns(table: Any, columns: Columns, where: str, *, closed: bool) -> 
 
 
 def check_artifact_columns(artifact: Artifact, param: Param, store: ArtifactStore) -> None:
-    """Check a table that was given to a workflow against the columns that its parameter declares.
+    """Check a table that a workflow is given against the columns that its parameter declares.
 
     Raises:
         InputError: a column is missing or of another type.
     """
     if param.type.columns is not None and artifact.checksum:
         table = get_codec(artifact.codec).decode(store.open(artifact), Any, artifact.type)
-        check_columns(table, param.type.columns, f"parameter '{param.name}'", closed=False)
+        if table is not None:
+            check_columns(table, param.type.columns, f"parameter '{param.name}'", closed=False)
+
+
+def check_limit(limit: Limit, bound: BoundValue, store: ArtifactStore) -> None:
+    """Check what is handed on to a nested workflow against what that one declares.
+
+    Raises:
+        InputError: a value is outside of a range or choice, a column is missing or of another type.
+    """
+    param = Param(limit.where, limit.type)
+    if limit.type.columns is not None and bound.artifact is not None:
+        check_artifact_columns(bound.artifact, param, store)
+    else:
+        receive(bound, param, store, f"parameter '{limit.where}'")
 
 
 _WORDS: dict[Any, tuple[str, ...]] = {

@@ -12,9 +12,16 @@ from typing import Any
 from flowlearner.cache import Hit, compute_key, explain_miss, find_hits, find_uncacheable
 from flowlearner.engine.base import Budget, NodeEvent, RunContext, utc_now
 from flowlearner.engine.binding import Binder
-from flowlearner.engine.node import NodeFailure, Outcome, describe_error, rebuild_platform_error
+from flowlearner.engine.node import (
+    NodeFailure,
+    Outcome,
+    check_limit,
+    describe_error,
+    rebuild_platform_error,
+)
 from flowlearner.engine.task import Launcher, NodeTask
 from flowlearner.errors import FlowLearnerError, UserError
+from flowlearner.interface import Param
 from flowlearner.records import Artifact, CacheEntry, LogLine, NodeRun, Status
 
 FLUSH_S = 0.1
@@ -94,6 +101,10 @@ class Scheduler:
     def _make_task(self, name: str) -> NodeTask:
         node = self.graph.by_name[name]
         inputs = self.binder.bind_inputs(node)
+        # Before it may hit: what is not allowed here may have been somewhere else.
+        for limit in node.limits:
+            bound = self.binder.bind(limit.binding, Param(limit.where, limit.type))
+            check_limit(limit, bound, self.context.store)
         uncacheable = find_uncacheable(node, inputs)
         fingerprint = node.operator.fingerprint().digest
         hashes = {n: b.hash for n, b in inputs.items() if b.hash is not None and not b.secret}
