@@ -18,8 +18,9 @@ import pytest
 
 from flowlearner.cli.main import main
 from flowlearner.config import get_settings
-from flowlearner.engine import server
+from flowlearner.engine import local_server
 from flowlearner.engine.endpoint import find_configured_url
+from flowlearner.engine.local_server import LocalServer, ServerState
 from flowlearner.engine.server import ensure_server, get_server, stop_server
 from flowlearner.errors import ServerError
 from flowlearner.lease import find_process_start, get_boot_id, is_process
@@ -45,7 +46,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def hanging(own_home: Path) -> Iterator[tuple[server._State, int]]:
+def hanging(own_home: Path) -> Iterator[tuple[ServerState, int]]:
     """A process that the state file names as the server and that never answers, and its child's pid."""
     with (
         socket.socket() as silent,
@@ -57,9 +58,9 @@ def hanging(own_home: Path) -> Iterator[tuple[server._State, int]]:
             assert process.stdout is not None
             child = int(process.stdout.readline())
             silent.bind(("127.0.0.1", 0))
-            local = server._LocalServer(get_settings())
+            local = LocalServer(get_settings())
             local.folder.mkdir()
-            state = server._State(
+            state = ServerState(
                 pid=process.pid,
                 host=socket.gethostname(),
                 boot_id=get_boot_id(),
@@ -115,9 +116,9 @@ def test_a_server_whose_starter_was_killed_is_known_and_can_be_stopped(own_home:
 
 
 def test_a_server_that_hangs_is_unhealthy_and_not_started_twice(
-    hanging: tuple[server._State, int], monkeypatch: pytest.MonkeyPatch
+    hanging: tuple[ServerState, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "ANSWER_LIMIT_S", 0.1)
+    monkeypatch.setattr(local_server, "ANSWER_LIMIT_S", 0.1)
     assert get_server(get_settings()).state == "unhealthy"
     with pytest.raises(ServerError, match=f"pid {hanging[0].pid}.* Stop it with `flowlearner down`"):
         ensure_server(get_settings())
@@ -129,18 +130,18 @@ def test_a_server_that_hangs_is_unhealthy_and_not_started_twice(
     [pytest.param(60.0, "starting", id="in its time"), pytest.param(-1.0, "unhealthy", id="too late")],
 )
 def test_a_server_that_has_never_answered_is_starting_until_its_time_is_over(
-    hanging: tuple[server._State, int], monkeypatch: pytest.MonkeyPatch, limit_s: float, state: str
+    hanging: tuple[ServerState, int], monkeypatch: pytest.MonkeyPatch, limit_s: float, state: str
 ) -> None:
-    monkeypatch.setattr(server, "START_LIMIT_S", limit_s)
-    server._LocalServer(get_settings()).write_state(replace(hanging[0], pid_started=None))
+    monkeypatch.setattr(local_server, "START_LIMIT_S", limit_s)
+    LocalServer(get_settings()).write_state(replace(hanging[0], pid_started=None))
     found = get_server(get_settings())
     assert (found.state, found.pid) == (state, hanging[0].pid)
 
 
 def test_a_server_that_does_not_end_when_asked_is_killed_with_its_children(
-    hanging: tuple[server._State, int], monkeypatch: pytest.MonkeyPatch
+    hanging: tuple[ServerState, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "STOP_LIMIT_S", 0.2)
+    monkeypatch.setattr(local_server, "STOP_LIMIT_S", 0.2)
     state, child = hanging
     assert stop_server(get_settings()) is True
     assert not state.lives
@@ -148,10 +149,10 @@ def test_a_server_that_does_not_end_when_asked_is_killed_with_its_children(
 
 
 def test_a_server_is_stopped_though_a_starter_hangs(
-    hanging: tuple[server._State, int], monkeypatch: pytest.MonkeyPatch
+    hanging: tuple[ServerState, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "STOP_LIMIT_S", 0.2)
-    with server._LocalServer(get_settings()).locked(1.0):
+    monkeypatch.setattr(local_server, "STOP_LIMIT_S", 0.2)
+    with LocalServer(get_settings()).locked(1.0):
         assert stop_server(get_settings()) is True
     assert not hanging[0].lives
 
@@ -166,10 +167,10 @@ def test_a_server_is_stopped_though_a_starter_hangs(
     ],
 )
 def test_a_process_that_is_not_the_noted_one_is_neither_shown_nor_stopped(
-    change: dict[str, float | str | None], hanging: tuple[server._State, int]
+    change: dict[str, float | str | None], hanging: tuple[ServerState, int]
 ) -> None:
     state, _ = hanging
-    server._LocalServer(get_settings()).write_state(replace(state, **change))  # type: ignore[arg-type]
+    LocalServer(get_settings()).write_state(replace(state, **change))  # type: ignore[arg-type]
     found = get_server(get_settings())
     assert (found.state, found.pid) == ("stopped", None)
     assert stop_server(get_settings()) is False
@@ -186,9 +187,9 @@ def test_a_program_that_answers_every_path_is_not_taken_for_prefect(
 
 
 def test_the_own_port_that_a_program_has_taken_is_named_where_it_was_asked_for(
-    page: str, hanging: tuple[server._State, int], monkeypatch: pytest.MonkeyPatch
+    page: str, hanging: tuple[ServerState, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    local = server._LocalServer(get_settings())
+    local = LocalServer(get_settings())
     port = int(page.removesuffix("/api").rpartition(":")[2])
     local.write_state(replace(hanging[0], port=port, pid_started=1.0))
     monkeypatch.setenv("PREFECT_API_URL", page)
