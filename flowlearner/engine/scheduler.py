@@ -27,6 +27,9 @@ from flowlearner.records import Artifact, CacheEntry, LogLine, NodeRun, Status
 FLUSH_S = 0.1
 # How long what has ended may wait for its write, so that nodes that take no time share a transaction.
 WRITE_DELAY_S = 0.05
+# What took longer is written before anybody hears of it: a record costs a few milliseconds, and a process that
+# dies, or a node that does not let others go on, must not cost more than that.
+UNWRITTEN_S = 0.02
 CANCEL_POLL_S = 0.5
 
 
@@ -274,7 +277,9 @@ class Scheduler:
     def _finish(self, record: NodeRun) -> None:
         self.done[record.name] = record
         self._unwritten.append(record)
-        if self._write_at is None:
+        if _took_time(record):
+            self._write()
+        elif self._write_at is None:
             self._write_at = monotonic() + WRITE_DELAY_S
         self._tell(record)
         if record.status is Status.COMPLETED:
@@ -384,3 +389,10 @@ class Scheduler:
                     return
             except FlowLearnerError:
                 continue
+
+
+def _took_time(record: NodeRun) -> bool:
+    """Tell whether what a node did costs more to do again than to record."""
+    if record.cached or record.started_at is None or record.finished_at is None:
+        return False
+    return (record.finished_at - record.started_at).total_seconds() > UNWRITTEN_S

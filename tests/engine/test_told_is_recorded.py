@@ -1,0 +1,74 @@
+"""What a person is told of a node is in the catalog by then, whatever becomes of the process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from flowlearner import Client
+from flowlearner.records import Status
+from tests.engine.processes import wait_until
+
+pytestmark = pytest.mark.slow
+
+FLOW = """
+    import time
+    from pathlib import Path
+    from flowlearner import operator, workflow
+
+    @operator
+    def quick(n: int) -> int:
+        return n + 1
+
+    @operator
+    def work(n: int) -> int:
+        time.sleep(0.1)
+        return n + 1
+
+    @operator
+    def hold(folder: str, n: int) -> int:
+        Path(folder, "ready").touch()
+        # One call in C: no other thread of this process goes on meanwhile.
+        return sum(range(10**12)) + n
+
+    @workflow
+    def flow(folder: str, n: int = 1) -> int:
+        return hold(folder, work(quick(n)))
+"""
+
+
+@contextmanager
+def started(folder: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+    path = folder / "flow.py"
+    path.write_text(textwrap.dedent(FLOW))
+    command = [sys.executable, "-m", "flowlearner.cli.main", "run", f"{path}:flow", "-p", f"folder={folder}"]
+    with (folder / "told").open("w") as told, subprocess.Popen([*command, *options], stderr=told) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("executor", ["local", "prefect"])
+def test_a_node_that_took_time_outlives_a_kill_while_the_next_holds_the_interpreter(
+    executor: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if executor == "prefect":
+        monkeypatch.setenv("PREFECT_API_URL", request.getfixturevalue("server"))
+    with started(tmp_path, "--executor", executor) as process:
+        wait_until((tmp_path / "ready").exists)
+        # Whoever would write later has had the time for it.
+        time.sleep(0.5)
+        process.kill()
+    assert "work: completed" in (tmp_path / "told").read_text()
+    (run,) = Client().list_runs()
+    assert run.status is Status.CRASHED
+    ended = [n.name for n in run.refresh().nodes if n.status is Status.COMPLETED]
+    assert ended == ["quick", "work"]
