@@ -145,14 +145,16 @@ def _brief_metrics(metrics: Mapping[str, float]) -> Text:
 
 def print_result(console: Console, run: Run, artifacts: Mapping[str, Artifact]) -> None:
     """Print how a run ended, what it gave, and how to see it again."""
+    # Whoever has followed a run to its end and finds it open: the end could not be written.
+    status = run.status if run.status.is_final else Status.CRASHED
+    words, rest = status.value.capitalize(), f" in {show_duration(run.duration_s)}: {_count_nodes(run.nodes)}"
+    if status is not run.status:
+        count = sum(n.status is Status.COMPLETED for n in run.nodes)
+        kept = count_of(count, "finished node is", "finished nodes are")
+        words, rest = "Broke off", f": its end could not be recorded; {kept} kept"
     console.print()
     console.print(
-        Text.assemble(
-            sign_of(run.status, console.options.ascii_only),
-            " ",
-            (run.status.value.capitalize(), STYLES[run.status]),
-            f" in {show_duration(run.duration_s)}: {_count_nodes(run.nodes)}",
-        ),
+        Text.assemble(sign_of(status, console.options.ascii_only), " ", (words, STYLES[status]), rest),
         soft_wrap=not console.is_terminal,
     )
     if run.error is not None:

@@ -27,8 +27,8 @@ from flowlearner.records import Artifact, CacheEntry, LogLine, NodeRun, Status
 FLUSH_S = 0.1
 # How long what has ended may wait for its write, so that nodes that take no time share a transaction.
 WRITE_DELAY_S = 0.05
-# What took longer is written before anybody hears of it: a record costs a few milliseconds, and a process that
-# dies, or a node that does not let others go on, must not cost more than that.
+# What took longer is written before anybody hears of it. A record costs some milliseconds, and neither a
+# process that dies nor a node that lets no other thread go on may cost much more than that.
 UNWRITTEN_S = 0.02
 CANCEL_POLL_S = 0.5
 
@@ -60,7 +60,9 @@ class Scheduler:
         self._budget = Budget.of_machine()
         self._cancelled = threading.Event()
         self._stop_watching = threading.Event()
+        self._abandoned = False
         self._unwritten: list[NodeRun] = []
+        self._untold: list[NodeRun] = []
         self._write_at: float | None = None
         self._previous: Mapping[str, NodeRun] | None = None
         self._artifacts: list[Artifact] = list(artifacts)
@@ -277,11 +279,13 @@ class Scheduler:
     def _finish(self, record: NodeRun) -> None:
         self.done[record.name] = record
         self._unwritten.append(record)
-        if _took_time(record):
-            self._write()
-        elif self._write_at is None:
-            self._write_at = monotonic() + WRITE_DELAY_S
-        self._tell(record)
+        self._untold.append(record)
+        if not self._abandoned:
+            if _took_time(record):
+                self._write()
+            elif self._write_at is None:
+                self._write_at = monotonic() + WRITE_DELAY_S
+            self._tell_ended()
         if record.status is Status.COMPLETED:
             for reader in self.graph.downstream[record.name]:
                 self._waiting[reader] -= 1
@@ -333,6 +337,11 @@ class Scheduler:
             raise
         self._unwritten, self._artifacts = [], []
 
+    def _tell_ended(self) -> None:
+        untold, self._untold = self._untold, []
+        for record in untold:
+            self._tell(record)
+
     def _tell(self, record: NodeRun) -> None:
         self.context.listener.node_changed(
             NodeEvent(
@@ -371,8 +380,13 @@ class Scheduler:
             self.post("cancel", None)
 
     def abandon(self) -> None:
-        """End at once what runs and record how far the run came, after `run` has raised."""
+        """End at once what runs and record how far the run came, after `run` has raised.
+
+        Raises:
+            PlatformError: the catalog cannot be written; `list_unrecorded` says what it does not know.
+        """
         self._cancelled.set()
+        self._abandoned = True
         while not self._events.empty():
             self._handle(*self._events.get_nowait())
         for task in self.running.values():
@@ -380,6 +394,11 @@ class Scheduler:
         self.running.clear()
         self._finish_rest()
         self._write()
+        self._tell_ended()
+
+    def list_unrecorded(self) -> list[str]:
+        """Return the nodes that completed and of which the catalog does not know it."""
+        return [r.name for r in self._unwritten if r.status is Status.COMPLETED]
 
     def _watch_cancel(self) -> None:
         while not self._stop_watching.wait(CANCEL_POLL_S):

@@ -349,10 +349,15 @@ def finish_early(scheduler: Scheduler, status: Status, error: ErrorInfo) -> None
 
     Where not even that can be written, the run reads CRASHED once this process is gone.
     """
-    catalog, run_id = scheduler.context.catalog, scheduler.context.run_id
-    with contextlib.suppress(FlowLearnerError), catalog.batch():
+    context = scheduler.context
+    try:
         scheduler.abandon()
-        catalog.finish_run(run_id, status, utc_now(), (), (), error)
+        context.catalog.finish_run(context.run_id, status, utc_now(), (), (), error)
+    except FlowLearnerError:
+        lost = scheduler.list_unrecorded()
+        if lost:
+            word = "it runs" if len(lost) == 1 else "they run"
+            context.listener.say(f"Not recorded, so that {word} again: {shorten(lost)}")
 
 
 class _Interruption:

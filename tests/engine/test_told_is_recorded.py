@@ -19,7 +19,7 @@ from tests.engine.processes import wait_until
 pytestmark = pytest.mark.slow
 
 FLOW = """
-    import time
+    import resource, time
     from pathlib import Path
     from flowlearner import operator, workflow
 
@@ -38,18 +38,33 @@ FLOW = """
         # One call in C: no other thread of this process goes on meanwhile.
         return sum(range(10**12)) + n
 
+    @operator
+    def fill(n: int) -> int:
+        # From here on the catalog's log cannot grow: what a full disk does, for this process alone.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
+        time.sleep(0.1)
+        return n + 1
+
+    @workflow
+    def filling(n: int = 1) -> int:
+        return quick(fill(work(n)))
+
     @workflow
     def flow(folder: str, n: int = 1) -> int:
         return hold(folder, work(quick(n)))
 """
 
 
-@contextmanager
-def started(folder: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+def make_command(folder: Path, workflow: str, *options: str) -> list[str]:
     path = folder / "flow.py"
     path.write_text(textwrap.dedent(FLOW))
-    command = [sys.executable, "-m", "flowlearner.cli.main", "run", f"{path}:flow", "-p", f"folder={folder}"]
-    with (folder / "told").open("w") as told, subprocess.Popen([*command, *options], stderr=told) as process:
+    return [sys.executable, "-m", "flowlearner.cli.main", "run", f"{path}:{workflow}", *options]
+
+
+@contextmanager
+def started(folder: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+    command = make_command(folder, "flow", "-p", f"folder={folder}", *options)
+    with (folder / "told").open("w") as told, subprocess.Popen(command, stderr=told, text=True) as process:
         try:
             yield process
         finally:
@@ -72,3 +87,17 @@ def test_a_node_that_took_time_outlives_a_kill_while_the_next_holds_the_interpre
     assert run.status is Status.CRASHED
     ended = [n.name for n in run.refresh().nodes if n.status is Status.COMPLETED]
     assert ended == ["quick", "work"]
+
+
+def test_of_a_run_that_a_full_disk_ended_nothing_is_told_that_is_not_recorded(tmp_path: Path) -> None:
+    command = make_command(tmp_path, "filling", "--executor", "local")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 3
+    ended = [line for line in done.stderr.splitlines() if ": completed" in line or ": cancelled" in line]
+    assert [line.partition(" in ")[0] for line in ended] == ["work: completed"]
+    assert "Not recorded, so that it runs again: fill" in done.stderr
+    assert "Running" not in done.stdout
+    assert "Broke off: its end could not be recorded; 1 finished node is kept" in done.stdout
+    (run,) = Client().list_runs()
+    assert run.status is Status.CRASHED
+    assert [n.name for n in run.refresh().nodes if n.status is Status.COMPLETED] == ["work"]
