@@ -108,7 +108,7 @@ class Client:
         if is_abandoned(record):
             # It may have ended in good order between the two looks.
             record = self.catalog.get_run(record.id)
-        return settle(record)
+        return settle(record, self.catalog.find_last_sign)
 
     def list_runs(
         self,
