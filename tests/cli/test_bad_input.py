@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 from collections.abc import Callable
@@ -358,6 +359,29 @@ def test_a_corrupt_catalog_is_named(cli: Cli, run_tips: Run, own_home: Path) -> 
     answer = cli("runs", "list")
     assert answer.status == 3
     assert "catalog.db" in answer.err
+
+
+def test_doctor_finds_what_the_check_of_the_catalog_finds(cli: Cli, run_tips: Run, own_home: Path) -> None:
+    run_tips()
+    with (own_home / "catalog.db").open("r+b") as file:
+        file.seek(4096)
+        file.write(bytes(range(256)) * 240)
+    assert cli("catalog", "check").status == 3
+    answer = cli("doctor", "--json")
+    assert answer.status == 3
+    (found,) = [c for c in answer.document["checks"] if c["name"] == "catalog"]
+    assert found["state"] == "broken"
+    assert "corrupt" in found["message"] or "damaged" in found["message"]
+
+
+def test_doctor_finds_a_damaged_stored_value(cli: Cli, run_tips: Run, own_home: Path) -> None:
+    run_tips()
+    with contextlib.closing(sqlite3.connect(own_home / "catalog.db")) as database, database:
+        database.execute("UPDATE artifact SET inline = x'00'")
+    assert cli("catalog", "check").status == 3
+    answer = cli("doctor")
+    assert answer.status == 3
+    assert "flowlearner catalog check" in answer.out
 
 
 def test_a_catalog_of_a_newer_schema_is_refused_with_the_cure(
