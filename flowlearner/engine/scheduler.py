@@ -281,7 +281,7 @@ class Scheduler:
         self._unwritten.append(record)
         self._untold.append(record)
         if not self._abandoned:
-            if _took_time(record):
+            if _is_dear(record):
                 self._write()
             elif self._write_at is None:
                 self._write_at = monotonic() + WRITE_DELAY_S
@@ -397,8 +397,12 @@ class Scheduler:
         self._tell_ended()
 
     def list_unrecorded(self) -> list[str]:
-        """Return the nodes that completed and of which the catalog does not know it."""
-        return [r.name for r in self._unwritten if r.status is Status.COMPLETED]
+        """Return in words the nodes that completed or failed and of which the catalog does not know it."""
+        return [
+            f"{r.name} ({r.error.type}: {r.error.message})" if r.error else r.name
+            for r in self._unwritten
+            if r.status in (Status.COMPLETED, Status.FAILED)
+        ]
 
     def _watch_cancel(self) -> None:
         while not self._stop_watching.wait(CANCEL_POLL_S):
@@ -410,8 +414,10 @@ class Scheduler:
                 continue
 
 
-def _took_time(record: NodeRun) -> bool:
-    """Tell whether what a node did costs more to do again than to record."""
+def _is_dear(record: NodeRun) -> bool:
+    """Tell whether what a node did costs more to do again than to record, or ends its run."""
+    if record.status is Status.FAILED:
+        return True
     if record.cached or record.started_at is None or record.finished_at is None:
         return False
     return (record.finished_at - record.started_at).total_seconds() > UNWRITTEN_S

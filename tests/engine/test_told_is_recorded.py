@@ -45,9 +45,18 @@ FLOW = """
         time.sleep(0.1)
         return n + 1
 
+    @operator
+    def fill_and_fail(n: int) -> int:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
+        raise OSError("no space")
+
     @workflow
     def filling(n: int = 1) -> int:
         return quick(fill(work(n)))
+
+    @workflow
+    def failing(n: int = 1) -> int:
+        return quick(fill_and_fail(work(n)))
 
     @workflow
     def flow(folder: str, n: int = 1) -> int:
@@ -89,13 +98,19 @@ def test_a_node_that_took_time_outlives_a_kill_while_the_next_holds_the_interpre
     assert ended == ["quick", "work"]
 
 
-def test_of_a_run_that_a_full_disk_ended_nothing_is_told_that_is_not_recorded(tmp_path: Path) -> None:
-    command = make_command(tmp_path, "filling", "--executor", "local")
+@pytest.mark.parametrize(
+    ("workflow", "lost"), [("filling", "fill\n"), ("failing", "fill_and_fail (OSError: no space)\n")]
+)
+def test_of_a_run_that_a_full_disk_ended_nothing_is_told_that_is_not_recorded(
+    workflow: str, lost: str, tmp_path: Path
+) -> None:
+    command = make_command(tmp_path, workflow, "--executor", "local")
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 3
-    ended = [line for line in done.stderr.splitlines() if ": completed" in line or ": cancelled" in line]
+    words = (": completed", ": failed", ": cancelled", ": skipped")
+    ended = [line for line in done.stderr.splitlines() if any(word in line for word in words)]
     assert [line.partition(" in ")[0] for line in ended] == ["work: completed"]
-    assert "Not recorded, so that it runs again: fill" in done.stderr
+    assert f"Not recorded, so that it runs again: {lost}" in done.stderr
     assert "Running" not in done.stdout
     assert "Broke off: its end could not be recorded; 1 finished node is kept" in done.stdout
     (run,) = Client().list_runs()
