@@ -17,6 +17,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -41,6 +42,8 @@ STOP_LIMIT_S = 10.0
 SPAWN_LIMIT_S = 10.0
 LOG_LIMIT_BYTES = 5 * 1024 * 1024
 LOG_TAIL_LINES = 15
+# What a new server writes at least, its database and its log.
+ROOM_BYTES = 1024 * 1024
 
 # The shell notes its own pid, then becomes the server: at no moment does a server run that nobody knows.
 _BECOME = 'printf \'{"pid": %d, %s\' "$$" "$2" > "$1.new" && mv "$1.new" "$1" && shift 2 && exec "$@"'
@@ -184,12 +187,18 @@ class LocalServer:
 
     def _start_on(self, ports: Sequence[int | None], say: Callable[[str], None], which: str) -> ServerState:
         """Try ports in turn; None lets the system choose one. `which` names them all for the error."""
+        self._check_room()
         first_use = not (self.folder / "prefect.db").exists()
         cost = "first use; about 10 s" if first_use else "about 5 s"
+        tried: int | None = None
         for choice in ports:
             port = choice or _choose_port()
             page = f"http://{HOST}:{port}"
-            say(f"Starting a local Prefect server ({cost}): {page} - stop it with `flowlearner down`")
+            if tried is None:
+                say(f"Starting a local Prefect server ({cost}): {page} - stop it with `flowlearner down`")
+            else:
+                say(f"Port {tried} is taken by now; the server will be at {page}")
+            tried = port
             with contextlib.suppress(_PortTaken):
                 return self._await_start(*self._spawn(port))
         raise ServerError(
@@ -324,6 +333,12 @@ class LocalServer:
                 f"The local Prefect server needs to write to {self.folder}: {error.strerror}. "
                 "Free some space or give access to it, or set FLOWLEARNER_HOME to another folder."
             ) from error
+
+    def _check_room(self) -> None:
+        """Raise OSError where the disk is full: a server there could not even say so in its log."""
+        with tempfile.TemporaryFile(dir=self.folder) as probe:
+            probe.write(bytes(ROOM_BYTES))
+            probe.flush()
 
     def _make_env(self, port: int) -> dict[str, str]:
         """Return the caller's environment without what it sets for Prefect's client and for debugging."""

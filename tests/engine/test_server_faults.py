@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import signal
 import socket
@@ -22,7 +24,7 @@ from flowlearner.engine import local_server
 from flowlearner.engine.endpoint import find_configured_url
 from flowlearner.engine.local_server import LocalServer, ServerState
 from flowlearner.engine.server import ensure_server, get_server, stop_server
-from flowlearner.errors import ServerError
+from flowlearner.errors import ServerError, StorageError
 from flowlearner.lease import find_process_start, get_boot_id, is_process
 from tests.engine.processes import wait_until
 
@@ -196,6 +198,41 @@ def test_the_own_port_that_a_program_has_taken_is_named_where_it_was_asked_for(
     with pytest.raises(ServerError, match=f"port {port}, which PREFECT_API_URL names, is taken"):
         ensure_server(get_settings())
     assert get_server(get_settings()).pid is None
+
+
+def test_a_port_that_is_taken_meanwhile_does_not_announce_the_start_again(
+    hanging: tuple[ServerState, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = [local_server._PortTaken()]
+
+    def await_start(self: LocalServer, state: ServerState, begin: int) -> ServerState:
+        if taken:
+            raise taken.pop()
+        return state
+
+    monkeypatch.setattr(LocalServer, "_spawn", lambda self, port: (replace(hanging[0], port=port), 0))
+    monkeypatch.setattr(LocalServer, "_await_start", await_start)
+    said: list[str] = []
+    state = LocalServer(get_settings())._start_on([4711, 4712], said.append, "both are")
+    assert state.port == 4712
+    assert [line.partition(" (")[0] for line in said] == [
+        "Starting a local Prefect server",
+        "Port 4711 is taken by now; the server will be at http://127.0.0.1:4712",
+    ]
+
+
+def test_a_full_disk_is_named_before_a_server_is_started_on_it(
+    own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(io.BytesIO):
+        def write(self, data: object) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda **_: Full())
+    said: list[str] = []
+    with pytest.raises(StorageError, match=r"No space left on device\. Free some space"):
+        LocalServer(get_settings()).start(said.append, None)
+    assert LocalServer(get_settings()).read_state() is None
 
 
 def test_a_configured_server_that_does_not_answer_ends_a_command_with_status_3_and_the_cure(
