@@ -91,7 +91,7 @@ CASES: dict[str, tuple[list[str], int, list[str]]] = {
     "an artifact that is not there": (
         ["tips.py:tips", "-p", "rows=artifact:00ff"],
         2,
-        ["no artifact '00ff'"],
+        ["parameter 'rows': no artifact '00ff'"],
     ),
     "a folder as a table": (["tips.py:tips", "-p", "rows=."], 1, ["expected a file, found the folder"]),
     "a missing column": (["tips.py:tips", "-p", "rows=other.csv"], 1, ["expects columns tip", "missing tip"]),
