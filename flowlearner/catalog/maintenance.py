@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import Connection, delete, exists, func, select
+from sqlalchemy import Connection, delete, exists, func, select, update
 
 from flowlearner.catalog import tables as t
 from flowlearner.catalog.part import chunks
@@ -124,6 +124,8 @@ class Maintenance(Versions):
     def purge_runs(self, deleted_before: datetime | None = None) -> int:
         """End runs that are marked as deleted, with all that was recorded of them.
 
+        What came from them names them no more.
+
         Args:
             deleted_before: only those that were marked earlier.
 
@@ -137,6 +139,8 @@ class Maintenance(Versions):
             gone = connection.execute(statement).rowcount
             graphs = select(_r.graph_id).where(_r.graph_id.is_not(None))
             versions = select(t.WORKFLOW_VERSION.c.graph_id)
+            _forget(connection, t.NODE_RUN.c.cached_from, None)
+            _forget(connection, t.CACHE_ENTRY.c.run_id, "")
             g = t.GRAPH.c
             connection.execute(delete(t.GRAPH).where(g.id.not_in(graphs), g.id.not_in(versions)))
             self._workflows.clear()
@@ -187,6 +191,13 @@ class Maintenance(Versions):
             problems += _check_metrics(connection)
             problems += _check_json(connection)
         return problems
+
+
+def _forget(connection: Connection, column: Any, nobody: str | None) -> None:
+    """Write `nobody` where a column names a run that is gone."""
+    run = t.RUN.alias()
+    gone = column.is_not(None) & ~exists().where(run.c.id == column)
+    connection.execute(update(column.table).where(gone).values({column: nobody}))
 
 
 def _list_entries(connection: Connection) -> Iterator[tuple[str, list[str]]]:

@@ -191,9 +191,13 @@ def show_logs(
 def _point_onward(run: Run, node: str | None) -> None:
     """Say where more is: in the runs that computed what was cached, and in the error of one that failed."""
     nodes = [n for n in run.nodes if node is None or n.name == node]
-    sources = list(dict.fromkeys(n.cached_from[:SHORT_ID] for n in nodes if n.cached_from))
-    for source in sources[:SOURCES_SHOWN]:
-        say(f"What nodes that were cached said when they ran: {show_command(f'runs logs {source}')}")
+    sources = dict.fromkeys(n.cached_from for n in nodes if n.cached_from)
+    if node is None:
+        # What nodes shared within the run is above already.
+        sources.pop(run.id, None)
+    for source in list(sources)[:SOURCES_SHOWN]:
+        command = show_command(f"runs logs {source[:SHORT_ID]}")
+        say(f"What nodes that were cached said when they ran: {command}")
     if run.error is not None:
         say(f"The run is {run.status.value}. Why: {show_command(f'runs show {run.id[:SHORT_ID]}')}")
 

@@ -143,7 +143,7 @@ class Scheduler:
         return replace(
             task.record(Status.COMPLETED),
             cached=True,
-            cached_from=hit.entry.run_id,
+            cached_from=hit.entry.run_id or None,
             started_at=now,
             finished_at=now,
             outputs=hit.entry.outputs,
