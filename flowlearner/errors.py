@@ -168,7 +168,15 @@ class CatalogError(PlatformError):
 
 
 class ArtifactError(PlatformError):
-    """A stored artifact is missing, truncated or corrupt."""
+    """A stored artifact is missing, truncated or corrupt.
+
+    Attributes:
+        problem: what is wrong in a few words, without the place and the cure.
+    """
+
+    def __init__(self, message: str, problem: str = "") -> None:
+        super().__init__(message)
+        self.problem = problem or message
 
 
 class StorageError(PlatformError, OSError):

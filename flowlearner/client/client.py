@@ -411,7 +411,7 @@ class Client:
 
         Raises:
             UsageError: the suffix names a form that the value does not have.
-            StorageError: the file cannot be written.
+            StorageError: the disk fails or is full.
 
         Example:
             client.save_output("1f3a", "split.train", "train.parquet")
