@@ -124,7 +124,7 @@ class Maintenance(Versions):
     def purge_runs(self, deleted_before: datetime | None = None) -> int:
         """End runs that are marked as deleted, with all that was recorded of them.
 
-        What came from them names them no more.
+        What they leave in the cache names no run then; kept runs still name whence they took a result.
 
         Args:
             deleted_before: only those that were marked earlier.
@@ -137,10 +137,10 @@ class Maintenance(Versions):
             statement = statement.where(_r.deleted_us < to_us(deleted_before))
         with self.database.write() as connection:
             gone = connection.execute(statement).rowcount
+            kept = exists().where(_r.id == t.CACHE_ENTRY.c.run_id)
+            connection.execute(update(t.CACHE_ENTRY).where(~kept).values(run_id=""))
             graphs = select(_r.graph_id).where(_r.graph_id.is_not(None))
             versions = select(t.WORKFLOW_VERSION.c.graph_id)
-            _forget(connection, t.NODE_RUN.c.cached_from, None)
-            _forget(connection, t.CACHE_ENTRY.c.run_id, "")
             g = t.GRAPH.c
             connection.execute(delete(t.GRAPH).where(g.id.not_in(graphs), g.id.not_in(versions)))
             self._workflows.clear()
@@ -191,13 +191,6 @@ class Maintenance(Versions):
             problems += _check_metrics(connection)
             problems += _check_json(connection)
         return problems
-
-
-def _forget(connection: Connection, column: Any, nobody: str | None) -> None:
-    """Write `nobody` where a column names a run that is gone."""
-    run = t.RUN.alias()
-    gone = column.is_not(None) & ~exists().where(run.c.id == column)
-    connection.execute(update(column.table).where(gone).values({column: nobody}))
 
 
 def _list_entries(connection: Connection) -> Iterator[tuple[str, list[str]]]:

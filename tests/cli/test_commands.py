@@ -209,11 +209,11 @@ def test_show_prints_params_nodes_outputs_and_metrics(cli: Cli, run_tips: Run) -
 
 
 def test_what_a_removed_run_computed_is_said_to_be_of_a_deleted_run(cli: Cli, run_tips: Run) -> None:
-    first, again = run_tips(), run_tips()
+    first, _ = run_tips(), run_tips()
     cli("runs", "delete", first["id"])
     assert cli("catalog", "gc", "--yes").status == 0
     plan = cli("run", "tips.py:tips", "-p", "rows=tips.csv", "--executor", "local", "--plan").out
-    shown = cli("runs", "show", again["id"]).out
+    shown = cli("runs", "show", run_tips()["id"]).out
     for text in (plan, shown):
         assert "from a deleted run" in text
         assert first["id"][:8] not in text
