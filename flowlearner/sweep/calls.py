@@ -143,7 +143,7 @@ def _make_key(node: Node, fingerprint: str, trial: Trial, made: dict[str, Call])
     if find_uncacheable(node, {}):
         return None
     params = node.operator.interface.by_name
-    parts: list[Any] = [fingerprint]
+    parts: list[Any] = [fingerprint, *(limit.where for limit in node.limits)]
     for name, binding in node.inputs.items():
         part = _name_input(binding, params[name], trial, made)
         if part is None:

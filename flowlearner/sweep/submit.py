@@ -28,7 +28,7 @@ from flowlearner.engine.submit import Submission, get_user, new_run_id, opened
 from flowlearner.errors import FlowLearnerError, UsageError, shorten, suggest
 from flowlearner.inputs import InputResolver
 from flowlearner.lease import get_process_owner, is_dead
-from flowlearner.params import bind_params
+from flowlearner.params import bind_params, check_limits
 from flowlearner.records import CodeInfo, ErrorInfo, RunRecord, Status, SweepRecord
 from flowlearner.sweep.beside import FlowBeside, FlowLink, find_current_flow
 from flowlearner.sweep.driver import Driver, Limits
@@ -129,6 +129,7 @@ def prepare_sweep(
     probe = made.point_of([0.0] * len(made.dimensions))
     bound = bind_params(definition, {**fixed, **probe}, options.run_seed)
     graph = definition.compile(**bound.static)
+    check_limits(graph, bound.values)
     check_resources(graph)
     check_graphs(definition, made, bound.static)
     for name, value in bound.values.items():
