@@ -21,7 +21,7 @@ def list_judged(last: int) -> list[int]:
 
     All up to 12, then six from 12 to 24, six from there to 48 and so on, and the last: judging costs little
     beside growing, models of different length are judged at the same steps, and where successive halving
-    compares them: after 4, 12 and 36.
+    compares them: after 8, 24 and 72.
 
     Example:
         >>> list_judged(50)
