@@ -61,7 +61,7 @@ class SweepOptions:
     metric: str | tuple[str, ...] = ""
     mode: str | tuple[str, ...] = "max"
     trials: int | None = None
-    search: str = "random"
+    search: str = "tpe"
     stop: str | None = None
     seed: int = 0
     run_seed: int = 0
