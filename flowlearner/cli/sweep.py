@@ -105,7 +105,7 @@ def _sweep(
         str | None,
         typer.Option(
             metavar="NAME",
-            help=f"{SweepOptions.search} (default), {', '.join(s for s in SEARCHES if s != SweepOptions.search)}.",
+            help=f"{', '.join(SEARCHES)}; {SweepOptions.search} if left out.",
             show_default=False,
         ),
     ] = None,
