@@ -246,6 +246,7 @@ def test_a_configured_server_that_does_not_answer_ends_a_command_with_status_3_a
     assert "Start it, correct the address, or remove that setting to use a local server." in said
     assert "Traceback" not in said
     assert not (own_home / "prefect").exists()
+    assert not (own_home / "ray").exists()
 
 
 def test_an_empty_address_in_the_environment_hides_that_of_a_file(
