@@ -204,4 +204,4 @@ def make_history(
             best = tally.best
             if best is None or (whole[0] > best.value if is_better else whole[0] < best.value):
                 tally.best = Best(trial.number, trial.run_id, point, whole[0])
-    return History(tally, points, run_ids, frozenset(ended))
+    return History(tally, points, run_ids, frozenset(ended), sweep.process)

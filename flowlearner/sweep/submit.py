@@ -29,7 +29,7 @@ from flowlearner.errors import FlowLearnerError, UsageError, shorten, suggest
 from flowlearner.inputs import InputResolver
 from flowlearner.lease import get_process_owner, is_dead
 from flowlearner.params import bind_params, check_limits
-from flowlearner.records import CodeInfo, ErrorInfo, RunRecord, Status, SweepRecord
+from flowlearner.records import CodeInfo, ErrorInfo, Owner, RunRecord, Status, SweepRecord
 from flowlearner.sweep.beside import FlowBeside, FlowLink, find_current_flow
 from flowlearner.sweep.driver import Driver, Limits
 from flowlearner.sweep.interruption import Interruption
@@ -236,12 +236,14 @@ class History:
         points: of trials that had begun and have not completed, by number.
         run_ids: of those trials.
         ended: numbers that stay as they are.
+        driver: the process that drove the sweep when all this was read.
     """
 
     tally: Tally
     points: Mapping[int, Point] = field(default_factory=dict)
     run_ids: Mapping[int, str] = field(default_factory=dict)
     ended: frozenset[int] = frozenset()
+    driver: Owner | None = None
 
 
 def execute_sweep(
@@ -315,7 +317,7 @@ def run_sweep(
         maker, sweep = _begin(submission, sweep_id, catalog, store, history)
         if resumes:
             assert sweep.process is not None, "it is this one"
-            catalog.claim_sweep(sweep_id, sweep.process, is_dead)
+            catalog.claim_sweep(sweep_id, sweep.process, history.driver, is_dead)
             catalog.reopen_trials(list(history.run_ids.values()), sweep.process)
         else:
             catalog.store_crashes(is_dead)
