@@ -59,6 +59,7 @@ from flowlearner.catalog.writing import (
 )
 from flowlearner.errors import CatalogError, NotFoundError, UsageError, shorten
 from flowlearner.records import (
+    Artifact,
     CodeInfo,
     Environment,
     ErrorInfo,
@@ -81,13 +82,17 @@ CANDIDATES_SHOWN = 11
 class Sweeps(Maintenance):
     """The part of the catalog that holds sweeps."""
 
-    def begin_sweep(self, sweep: SweepRecord, environment: Environment) -> None:
-        """Record a sweep that starts."""
+    def begin_sweep(
+        self, sweep: SweepRecord, environment: Environment, artifacts: Sequence[Artifact] = ()
+    ) -> None:
+        """Record a sweep that starts, with what it needs to go on: its code, tables and files."""
         with self.database.write() as connection:
             insert = self.database.insert
             experiment = {"name": clean(sweep.experiment), "created_us": to_us(sweep.created_at)}
             insert(connection, EXPERIMENTS, [experiment])
             insert(connection, ENVIRONMENTS, [environment_row(environment)])
+            if artifacts:
+                self._write_artifacts(connection, artifacts, now_us())
             connection.execute(t.SWEEP.insert().values(_sweep_row(sweep)))
 
     def record_versions(self, workflow: WorkflowVersion, operators: Sequence[OperatorVersion]) -> None:

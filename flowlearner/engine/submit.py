@@ -36,6 +36,7 @@ from flowlearner.engine.task import Launcher
 from flowlearner.errors import FlowLearnerError, NotFoundError, ParameterError, UserError, shorten, suggest
 from flowlearner.graph import Graph
 from flowlearner.inputs import InputResolver, find_artifact
+from flowlearner.interface import Param
 from flowlearner.lease import get_process_owner, is_dead
 from flowlearner.params import ARTIFACT_PREFIX, BoundParams, bind_params, check_limits
 from flowlearner.records import (
@@ -166,7 +167,7 @@ def bind_values(
         if name in submission.bound.secrets:
             values[name] = bind_literal(value, param)
             continue
-        if _is_plain(value) and not is_named(param, value):
+        if not is_stored_alone(param, value):
             values[name], stored = bind_given(value, param, resolver)
             artifacts += stored
             continue
@@ -189,6 +190,11 @@ def describe_params(submission: Submission) -> dict[str, Any]:
         else:
             recorded[name] = as_json(value) if _is_plain(value) else _source_of(value)
     return recorded
+
+
+def is_stored_alone(param: Param, value: Any) -> bool:
+    """Tell whether a parameter's value is an artifact of its own, named by its hash where it is recorded."""
+    return not _is_plain(value) or is_named(param, value)
 
 
 def _is_plain(value: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -14,27 +14,38 @@ from flowlearner.engine.submit import as_json
 from flowlearner.errors import ParameterError, UsageError
 from flowlearner.interface import Param
 from flowlearner.operation import Operator
-from flowlearner.params import parse_param
+from flowlearner.params import ARTIFACT_PREFIX, parse_param
 from flowlearner.restoring import MAIN
 from flowlearner.sweep.space import Dimension, Point, Space
 from flowlearner.types import Choice, LogRange, Range
 
-
-def write_space(space: Space) -> list[dict[str, Any]]:
-    """Return a space as JSON that `read_space` gives back."""
-    return [_write_dimension(d) for d in space.dimensions]
+FindStored = Callable[[Dimension, Any], Any]
 
 
-def _write_dimension(dimension: Dimension) -> dict[str, Any]:
+def write_space(space: Space, find_stored: FindStored) -> list[dict[str, Any]]:
+    """Return a space as JSON that `read_space` gives back.
+
+    Args:
+        find_stored: says how a value of a dimension is recorded that is an artifact of its own, else None.
+    """
+    by_name = {d.name: d for d in space.dimensions}
+
+    def write(name: str, value: Any) -> Any:
+        return find_stored(by_name[name], value) or _write_value(value)
+
+    return [_write_dimension(d, write) for d in space.dimensions]
+
+
+def _write_dimension(dimension: Dimension, write: Callable[[str, Any], Any]) -> dict[str, Any]:
     domain = dimension.domain
     body: dict[str, Any] = {"name": dimension.name, "is_int": dimension.is_int}
     if isinstance(domain, Choice):
-        body["values"] = [_write_value(v) for v in domain.values]
+        body["values"] = [write(dimension.name, v) for v in domain.values]
     else:
         body |= {"low": domain.low, "high": domain.high, "log": isinstance(domain, LogRange)}
         body["step"] = getattr(domain, "step", None)
     if dimension.when:
-        body["when"] = {name: [_write_value(v) for v in values] for name, values in dimension.when}
+        body["when"] = {name: [write(name, v) for v in values] for name, values in dimension.when}
     return body
 
 
@@ -84,6 +95,8 @@ def _read_value(param: Param, stored: Any) -> Any:
         return stored
     if "operator" in stored:
         return _find_operator(stored["operator"])
+    if "hash" in stored:
+        return f"{ARTIFACT_PREFIX}{stored['hash']}"
     if "tuple" in stored:
         return tuple(_read_value(param, v) for v in stored["tuple"])
     try:
@@ -124,12 +137,10 @@ def read_point(recorded: Mapping[str, Any], space: Space, definition: Definition
 
 def _find_choice(dimension: Dimension, recorded: Any, definition: Definition) -> Any:
     assert isinstance(dimension.domain, Choice), "the caller looks"
-    is_artifact = isinstance(recorded, Mapping) and "source" in recorded
+    if isinstance(recorded, Mapping) and "hash" in recorded:
+        recorded = f"{ARTIFACT_PREFIX}{recorded['hash']}"
     for value in dimension.domain.values:
-        if is_artifact and isinstance(value, (str, os.PathLike)):
-            if recorded["source"] in (str(value), str(Path(value).absolute())):
-                return value
-        elif type(as_json(value)) is type(recorded) and as_json(value) == recorded:
+        if type(as_json(value)) is type(recorded) and as_json(value) == recorded:
             return value
     raise UsageError(
         f"workflow '{definition.name}', parameter '{dimension.name}': the recorded value {recorded!r} is not "

@@ -237,6 +237,7 @@ class History:
         run_ids: of those trials.
         ended: numbers that stay as they are.
         driver: the process that drove the sweep when all this was read.
+        sources: where the tables and files came from, by hash.
     """
 
     tally: Tally
@@ -244,6 +245,7 @@ class History:
     run_ids: Mapping[int, str] = field(default_factory=dict)
     ended: frozenset[int] = frozenset()
     driver: Owner | None = None
+    sources: Mapping[str, str | None] = field(default_factory=dict)
 
 
 def execute_sweep(
@@ -321,7 +323,7 @@ def run_sweep(
             catalog.reopen_trials(list(history.run_ids.values()), sweep.process)
         else:
             catalog.store_crashes(is_dead)
-            catalog.begin_sweep(sweep, read_environment())
+            catalog.begin_sweep(sweep, read_environment(), maker.take_artifacts())
         note_flow = partial(_note_flow, catalog, sweep_id)
         if link is not None:
             note_flow(link)
@@ -397,8 +399,10 @@ def _begin(
         process=process,
         command=hide_secrets(first.options.command, first.secrets),
     )
-    maker = TrialMaker(submission.space, first, template, catalog, store, history.run_ids)
+    maker = TrialMaker(submission.space, first, template, catalog, store, history.run_ids, history.sources)
     maker.artifacts.append(snapshot)
+    # Whoever goes on with the sweep finds its workflow by what is recorded here.
+    maker.compile(first.bound.static)
     sweep = SweepRecord(
         id=sweep_id,
         workflow=definition.name,
@@ -408,7 +412,7 @@ def _begin(
         created_at=now,
         metrics=submission.objective.metrics,
         modes=submission.objective.modes,
-        spec=describe_spec(submission, maker.recorded),
+        spec=describe_spec(submission, maker),
         started_at=now,
         workflow_fingerprint=fingerprint,
         tags=dict(options.tags),
@@ -420,18 +424,14 @@ def _begin(
     return maker, sweep
 
 
-def describe_spec(submission: SweepSubmission, recorded: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how a sweep was asked for, as JSON.
-
-    Args:
-        recorded: the parameters as runs record them, tables and files by their content.
-    """
+def describe_spec(submission: SweepSubmission, maker: TrialMaker) -> dict[str, Any]:
+    """Return how a sweep was asked for, as JSON; tables and files are stored and named by their content."""
     options = submission.options
     secrets = submission.first.bound.secrets
     return {
         "space": submission.space.describe(),
-        "dimensions": write_space(submission.space),
-        "params": {n: v for n, v in recorded.items() if n in submission.fixed and n not in secrets},
+        "dimensions": write_space(submission.space, maker.find_stored),
+        "params": {n: v for n, v in maker.recorded.items() if n in submission.fixed and n not in secrets},
         "secret_params": [n for n in submission.fixed if n in secrets],
         "trials": submission.total,
         "search": options.search,
