@@ -284,6 +284,9 @@ class Driver:
             item = heapq.heappop(self._ready)
             call = item[2]
             if not call.is_wanted:
+                # A later trial that asks for the same makes a call anew.
+                self._table.remove(call)
+                self._forget_task(call)
                 continue
             task = call.task
             assert task is not None, "what is ready has a task"
