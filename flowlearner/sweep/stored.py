@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from flowlearner.artifacts import Source, choose_codec, get_codec
 from flowlearner.definition import Definition
 from flowlearner.engine.submit import as_json
 from flowlearner.errors import ParameterError, UsageError
@@ -16,22 +19,22 @@ from flowlearner.interface import Param
 from flowlearner.operation import Operator
 from flowlearner.params import ARTIFACT_PREFIX, parse_param
 from flowlearner.restoring import MAIN
-from flowlearner.sweep.space import Dimension, Point, Space
+from flowlearner.sweep.space import Dimension, Point, Space, is_same
 from flowlearner.types import Choice, LogRange, Range
 
 FindStored = Callable[[Dimension, Any], Any]
 
 
-def write_space(space: Space, find_stored: FindStored) -> list[dict[str, Any]]:
+def write_space(space: Space, definition: Definition, find_stored: FindStored) -> list[dict[str, Any]]:
     """Return a space as JSON that `read_space` gives back.
 
     Args:
         find_stored: says how a value of a dimension is recorded that is an artifact of its own, else None.
     """
-    by_name = {d.name: d for d in space.dimensions}
+    by_name, params = {d.name: d for d in space.dimensions}, definition.interface.by_name
 
     def write(name: str, value: Any) -> Any:
-        return find_stored(by_name[name], value) or _write_value(value)
+        return find_stored(by_name[name], value) or _write_value(params[name], value)
 
     return [_write_dimension(d, write) for d in space.dimensions]
 
@@ -49,17 +52,28 @@ def _write_dimension(dimension: Dimension, write: Callable[[str, Any], Any]) -> 
     return body
 
 
-def _write_value(value: Any) -> Any:
+def _write_value(param: Param, value: Any) -> Any:
     if isinstance(value, Operator):
         return {"operator": f"{value.fn.__module__}:{value.fn.__qualname__}"}
     if isinstance(value, os.PathLike):
         return {"text": str(Path(value).absolute())}
-    if isinstance(value, tuple):
-        return {"tuple": [_write_value(v) for v in value]}
-    if isinstance(value, list):
-        return [_write_value(v) for v in value]
-    is_plain = value is None or (isinstance(value, (bool, int, float, str)) and not isinstance(value, Enum))
-    return value if is_plain else {"text": as_json(value)}
+    if type(value) in (list, tuple) and all(map(_is_verbatim, value)):
+        items = [_write_value(param, v) for v in value]
+        return items if isinstance(value, list) else {"tuple": items}
+    if isinstance(value, (list, tuple, dict, set, frozenset)):
+        # Classes in it would be lost in JSON.
+        encoded, sink = choose_codec(param.type.hint, value).encode(value, param.type.hint), io.BytesIO()
+        encoded.write(sink)
+        return {"codec": encoded.codec, "type": encoded.type, "data": b64encode(sink.getvalue()).decode()}
+    return value if _is_verbatim(value) else {"text": as_json(value)}
+
+
+def _is_verbatim(value: Any) -> bool:
+    """Tell whether JSON gives a value back as it is, or as the path that it names."""
+    if type(value) in (list, tuple):
+        return all(map(_is_verbatim, value))
+    is_plain = isinstance(value, (bool, int, float, str, os.PathLike)) and not isinstance(value, Enum)
+    return value is None or is_plain
 
 
 def read_space(stored: Sequence[Mapping[str, Any]], definition: Definition) -> Space:
@@ -97,6 +111,9 @@ def _read_value(param: Param, stored: Any) -> Any:
         return _find_operator(stored["operator"])
     if "hash" in stored:
         return f"{ARTIFACT_PREFIX}{stored['hash']}"
+    if "codec" in stored:
+        source = Source(b64decode(stored["data"]))
+        return get_codec(stored["codec"]).decode(source, param.type.hint, stored["type"])
     if "tuple" in stored:
         return tuple(_read_value(param, v) for v in stored["tuple"])
     try:
@@ -140,7 +157,7 @@ def _find_choice(dimension: Dimension, recorded: Any, definition: Definition) ->
     if isinstance(recorded, Mapping) and "hash" in recorded:
         recorded = f"{ARTIFACT_PREFIX}{recorded['hash']}"
     for value in dimension.domain.values:
-        if type(as_json(value)) is type(recorded) and as_json(value) == recorded:
+        if is_same(as_json(value), recorded):
             return value
     raise UsageError(
         f"workflow '{definition.name}', parameter '{dimension.name}': the recorded value {recorded!r} is not "

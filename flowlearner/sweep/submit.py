@@ -430,7 +430,7 @@ def describe_spec(submission: SweepSubmission, maker: TrialMaker) -> dict[str, A
     secrets = submission.first.bound.secrets
     return {
         "space": submission.space.describe(),
-        "dimensions": write_space(submission.space, maker.find_stored),
+        "dimensions": write_space(submission.space, submission.definition, maker.find_stored),
         "params": {n: v for n, v in maker.recorded.items() if n in submission.fixed and n not in secrets},
         "secret_params": [n for n in submission.fixed if n in secrets],
         "trials": submission.total,

@@ -6,13 +6,14 @@ import os
 import subprocess
 import sys
 import textwrap
+from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 
 import pandas as pd
 import pytest
 
-from flowlearner import Choice, Client, File, Metric, Range, operator, workflow
+from flowlearner import Choice, Client, File, Metric, Range, SweepFailed, operator, workflow
 from flowlearner.config import get_settings
 from flowlearner.records import Status
 from flowlearner.sweep.resume import resume_sweep, retry_sweep
@@ -97,6 +98,61 @@ def test_tables_in_memory_can_be_in_the_space_of_a_sweep_that_goes_on(own_home: 
     (own_home / "mended").touch()
     retry_sweep(sweep.id, get_settings(), definition=search)
     assert [t.values[0] for t in sweep.refresh().trial_records] == [111, 112, 211, 212]
+
+
+class Color(Enum):
+    RED = 1
+    BLUE = 2
+
+
+class Layer(NamedTuple):
+    width: int
+    rate: float
+
+
+@operator(cache=False)
+def show(
+    a: dict[str, int] | None, b: set[int] | None, c: list[Color] | None, d: Layer | None, e: Any
+) -> Metric:
+    if not (Path(os.environ["FLOWLEARNER_HOME"]) / "mended").exists():
+        raise RuntimeError("the machine is broken")
+    SHOWN.extend(v for v in (a, b, c, d, e) if v is not None)
+    return 1.0
+
+
+SHOWN: list[Any] = []
+
+
+@workflow(executor="local")
+def listed(
+    a: dict[str, int] | None = None,
+    b: set[int] | None = None,
+    c: list[Color] | None = None,
+    d: Layer | None = None,
+    e: Any = None,
+) -> Metric:
+    return show(a, b, c, d, e)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("a", [{"n": 1}, {"n": 2}]),
+        ("b", [{1, 2}, {3}]),
+        ("c", [[Color.RED], [Color.BLUE, Color.RED]]),
+        ("d", [Layer(1, 0.5), Layer(2, 0.25)]),
+        ("e", [[1], [True], [1.0], {"n": [1]}]),
+    ],
+)
+def test_values_that_are_containers_are_the_same_when_the_sweep_goes_on(
+    own_home: Path, name: str, values: list[Any]
+) -> None:
+    with pytest.raises(SweepFailed) as failed:
+        listed.sweep({name: Choice(values)}, search="grid", parallel=1)
+    (own_home / "mended").touch()
+    SHOWN.clear()
+    retry_sweep(failed.value.sweep.id, get_settings(), definition=listed)
+    assert list(map(repr, SHOWN)) == list(map(repr, values))
 
 
 @operator(cache=False)

@@ -116,7 +116,7 @@ def weighed(x: Annotated[int, Range(1, 9)] = 1) -> Scores:
 
 def test_a_call_that_stopped_trials_had_in_common_runs_for_a_later_one() -> None:
     weighed.sweep({"x": [6]}, search="grid")
-    # 2 and 3 wait for one weigh(1), which finds no room while both grow; 7 wants it when nobody does any more.
+    # 2 and 3 wait for one weigh(1), which finds no room while both grow; 7 wants it when nobody else does.
     sweep = weighed.sweep({"x": [6, 2, 3, 7]}, search="grid", stop="asha", parallel=2)
     assert {x: t.status for x, t in by_x(sweep).items()} == {
         6: Status.COMPLETED,
