@@ -202,6 +202,29 @@ def test_failed_trials_run_again_under_their_numbers(own_home: Path) -> None:
     assert again.best.error is None
 
 
+@operator
+def double(x: int) -> int:
+    return 2 * x
+
+
+@workflow(executor="local")
+def doubled(x: Annotated[int, Range(1, 3)] = 1) -> Metric:
+    return pick(double(x), 3)
+
+
+def test_what_a_trial_ran_before_it_ran_again_is_its_own(own_home: Path) -> None:
+    sweep = doubled.sweep(search="grid")
+    assert sweep.counts == {"COMPLETED": 1, "FAILED": 2}
+    (own_home / "mended").touch()
+    retry_sweep(sweep.id, get_settings(), definition=doubled)
+    with Client() as client:
+        runs = [client.get_run(t.run_id) for t in sweep.refresh().trial_records]
+    nodes = [n for run in runs for n in run.record.nodes if n.name == "double"]
+    assert [(n.status, n.cached, n.cached_from) for n in nodes] == [(Status.COMPLETED, False, None)] * 3
+    assert sweep.node_executions == {"double": 3, "pick": 5}
+    assert sweep.node_savings == {n: {"shared": 0, "reused": 0} for n in ("double", "pick")}
+
+
 def test_who_read_a_sweep_before_another_process_went_on_with_it_does_not_run_it_again(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
