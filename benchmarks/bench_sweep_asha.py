@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from typing import Any
 
 from pairs import MIN_PAIRS, Pairs, make_result, run_benchmark
-from places import make_env
+from places import own_home
 from side import Side
 
 SEEDS = 5
@@ -18,17 +17,16 @@ def measure(count: int) -> list[dict[str, Any]]:
     """One pair a seed: both sides are asked for the same points in the same order."""
     seeds = SEEDS if count >= MIN_PAIRS else 1
     found: dict[str, list[list[float]]] = {"asha": [], "full": []}
-    with tempfile.TemporaryDirectory() as home:
-        env = make_env(home)
-        with (
-            Side("asha_flowlearner", "asha", env=env) as asha,
-            Side("asha_flowlearner", "full", env=env) as full,
-        ):
-            sides = [("asha", asha), ("full", full)]
-            for _ in range(seeds):
-                for name, side in sides:
-                    found[name].append(side.measure())
-                sides.reverse()
+    with (
+        own_home() as env,
+        Side("asha_flowlearner", "asha", env=env) as asha,
+        Side("asha_flowlearner", "full", env=env) as full,
+    ):
+        sides = [("asha", asha), ("full", full)]
+        for _ in range(seeds):
+            for name, side in sides:
+                found[name].append(side.measure())
+            sides.reverse()
     rounds, auc, seconds = (
         Pairs(tuple(row[place] for row in found["asha"]), tuple(row[place] for row in found["full"]))
         for place in range(3)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from typing import Any
 
 from pairs import collect_pairs, make_result, run_benchmark
-from places import make_env
+from places import own_home
 from side import Side
 
 FASTER = 2.2
@@ -26,13 +25,12 @@ FIGURES = (
 
 def measure_figure(executor: str, peer: str, strengths: int, counts: bool, count: int) -> dict[str, Any]:
     """Compare with one peer, in a home of its own."""
-    with tempfile.TemporaryDirectory() as home:
-        env = make_env(home)
-        with (
-            Side("sharing_flowlearner", executor, str(strengths), env=env) as ours,
-            Side("sharing_bare", peer, str(strengths), env=env) as other,
-        ):
-            pairs = collect_pairs(ours, other, count)
+    with (
+        own_home() as env,
+        Side("sharing_flowlearner", executor, str(strengths), env=env) as ours,
+        Side("sharing_bare", peer, str(strengths), env=env) as other,
+    ):
+        pairs = collect_pairs(ours, other, count)
     faster = 1 / pairs.ratio_median
     target = f">= {FASTER} x as fast (found {faster:.2f})" if counts else f"none (found {faster:.2f} x)"
     name = f"{2 * strengths} trials that share 60 %, {executor}, against {PEERS[peer]}"

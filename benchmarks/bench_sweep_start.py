@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from functools import partial
 from typing import Any
 
 from pairs import FEW_PAIRS, Pairs, choose_few, collect_pairs, make_result, run_benchmark
-from places import make_env, running_ray
+from places import own_home, running_ray
 from side import measure_once
 
 WARM_LIMIT_S, COLD_LIMIT_S = 0.5, 2.0
@@ -32,8 +31,7 @@ def shape(pairs: Pairs, name: str, limit_s: float) -> dict[str, Any]:
 
 def measure(count: int) -> list[dict[str, Any]]:
     """Both sides have everything imported but Ray, as a process has that begins its first sweep."""
-    with tempfile.TemporaryDirectory() as home:
-        env = make_env(home)
+    with own_home() as env:
         with running_ray(env) as address:
             warm = collect({**env, "FLOWLEARNER_RAY_ADDRESS": address}, count)
         cold = collect(env, count)

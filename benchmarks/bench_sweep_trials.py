@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from pairs import FEW_PAIRS, MIN_PAIRS, Pairs, choose_few, collect_pairs, make_result, run_benchmark
-from places import make_env
+from places import own_home
 from side import Side, measure_once
 
 LIMIT_MS, AIM_MS = 2.0, 1.2
@@ -95,8 +94,8 @@ def measure(count: int) -> list[dict[str, Any]]:
     ]
     results = []
     for figure in figures:
-        with tempfile.TemporaryDirectory() as home:
-            results.append(figure(make_env(home), count))
+        with own_home() as env:
+            results.append(figure(env, count))
     return results
 
 

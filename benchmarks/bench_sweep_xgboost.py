@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from typing import Any
 
 from pairs import FEW_PAIRS, MIN_PAIRS, choose_few, collect_pairs, make_result, run_benchmark
-from places import make_env
+from places import own_home
 from side import Side
 
 # Executor, peer, its name for people, the bound on the ratio; those without one are shown, from fewer pairs.
@@ -25,13 +24,12 @@ def measure(count: int) -> list[dict[str, Any]]:
     """Each pair of sides in a home of its own; Ray's clusters and joblib's processes are warm."""
     results = []
     for executor, peer, words, limit in FIGURES:
-        with tempfile.TemporaryDirectory() as home:
-            env = make_env(home)
-            with (
-                Side("boosting_flowlearner", executor, env=env) as ours,
-                Side("boosting_bare", peer, env=env) as other,
-            ):
-                pairs = collect_pairs(ours, other, choose_few(count) if limit is None else count)
+        with (
+            own_home() as env,
+            Side("boosting_flowlearner", executor, env=env) as ours,
+            Side("boosting_bare", peer, env=env) as other,
+        ):
+            pairs = collect_pairs(ours, other, choose_few(count) if limit is None else count)
         target = "none, only shown" if limit is None else f"ratio <= {limit:.2f}"
         ok = limit is None or pairs.ratio_median <= limit
         enough = FEW_PAIRS if limit is None else MIN_PAIRS

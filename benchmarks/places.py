@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -37,6 +38,18 @@ def make_env(home: str, prefect_url: str | None = None) -> dict[str, str]:
     if prefect_url is not None:
         env["PREFECT_API_URL"] = prefect_url
     return env
+
+
+@contextmanager
+def own_home() -> Iterator[dict[str, str]]:
+    """Give the environment of sides with a home of their own; what they have started for it is stopped."""
+    with tempfile.TemporaryDirectory() as home:
+        env = make_env(home)
+        try:
+            yield env
+        finally:
+            command = [sys.executable, "-m", "flowlearner.cli.main", "down"]
+            subprocess.run(command, env=env, stdout=subprocess.DEVNULL, check=True)
 
 
 @contextmanager

@@ -146,7 +146,7 @@ def find_hits(
                 # One of the user's that is not registered any more, or under another name, reads nothing.
                 get_codec(artifacts[output.hash].codec)
         except ArtifactError as error:
-            lost[key] = f"artifact lost: {error}"
+            lost[key] = f"artifact lost: {error.problem}"
         else:
             hits[key] = Hit(entry, {o.name: artifacts[o.hash] for o in entry.outputs})
     return hits, lost

@@ -37,9 +37,14 @@ QUERY_SHOWN = 100
 
 
 class FlowLearnerError(Exception):
-    """Root of the tree; `exit_status` is what the command line ends with."""
+    """Root of the tree; `exit_status` is what the command line ends with.
+
+    Attributes:
+        run_id: of the run that it has ended, where one had begun.
+    """
 
     exit_status = 3
+    run_id: str | None = None
 
 
 class UserError(FlowLearnerError):
@@ -181,7 +186,15 @@ class CatalogError(PlatformError):
 
 
 class ArtifactError(PlatformError):
-    """A stored artifact is missing, truncated or corrupt."""
+    """A stored artifact is missing, truncated or corrupt.
+
+    Attributes:
+        problem: what is wrong in a few words, without the place and the cure.
+    """
+
+    def __init__(self, message: str, problem: str = "") -> None:
+        super().__init__(message)
+        self.problem = problem or message
 
 
 class StorageError(PlatformError, OSError):

@@ -50,6 +50,7 @@ class Future:
     because there is no value yet.
     """
 
+    __flowlearner_future__ = True
     __slots__ = ("_binding", "_journal", "_label", "_type")
 
     def __init__(self, journal: Journal, binding: Binding, spec: TypeSpec, label: str) -> None:
@@ -243,6 +244,7 @@ def _has_parts(base: Any) -> bool:
 class Outputs:
     """Mixin of the NamedTuple of futures that a call with several outputs gives."""
 
+    __flowlearner_future__ = True
     _journal: Journal
     _label: str
     _fields: tuple[str, ...]

@@ -65,6 +65,12 @@ def iter_refs(binding: Binding) -> Iterator[NodeRef]:
             yield from iter_refs(item)
 
 
+def holds_binding(binding: Binding, part: Binding) -> bool:
+    """Tell whether a binding is this one, or has it inside."""
+    items = binding.items if isinstance(binding, Collection) else ()
+    return binding is part or any(holds_binding(item, part) for item in items)
+
+
 def iter_params(binding: Binding) -> Iterator[str]:
     """Yield the name of every workflow parameter that a binding reads."""
     if isinstance(binding, ParamRef):
@@ -75,6 +81,21 @@ def iter_params(binding: Binding) -> Iterator[str]:
 
 
 @dataclass(frozen=True)
+class Limit:
+    """What a nested workflow asks of what is handed on to it.
+
+    Attributes:
+        binding: what is handed on.
+        type: as which the nested workflow takes it.
+        where: "workflow.parameter" of the nested one.
+    """
+
+    binding: Binding
+    type: TypeSpec
+    where: str
+
+
+@dataclass(frozen=True)
 class Node:
     """One operator call.
 
@@ -82,6 +103,7 @@ class Node:
         name: unique and stable: the operator's name, numbered from the second call on, prefixed
             by the name of a nested workflow.
         location: "file:line" of the call.
+        limits: what the nested workflows that the call is in ask of what it reads.
     """
 
     name: str
@@ -89,26 +111,12 @@ class Node:
     inputs: Mapping[str, Binding]
     location: str
     position: int
+    limits: tuple[Limit, ...] = ()
 
     @property
     def upstream(self) -> tuple[str, ...]:
         """Names of the nodes that this one reads, in input order, without repeats."""
         return tuple(dict.fromkeys(ref.node for b in self.inputs.values() for ref in iter_refs(b)))
-
-
-@dataclass(frozen=True)
-class Limit:
-    """What a nested workflow asks of a parameter that is handed on to it.
-
-    Attributes:
-        param: name of the parameter of the workflow that was compiled.
-        type: as which the nested workflow takes it.
-        where: "workflow.parameter" of the nested one.
-    """
-
-    param: str
-    type: TypeSpec
-    where: str
 
 
 @dataclass(frozen=True)
@@ -118,7 +126,7 @@ class Graph:
     Attributes:
         static: the plain values that this graph was compiled for.
         unused: names of nodes whose outputs nothing reads; they run all the same.
-        limits: what nested workflows ask of this one's parameters.
+        limits: what nested workflows ask of this one's parameters and nodes.
     """
 
     workflow: str

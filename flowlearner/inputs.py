@@ -20,7 +20,7 @@ import blake3
 
 from flowlearner.artifacts import ArtifactStore, Encoded, choose_codec, find_codec
 from flowlearner.catalog import Catalog
-from flowlearner.errors import ArtifactError, InputError, UserError, suggest
+from flowlearner.errors import ArtifactError, InputError, NotFoundError, UserError, suggest
 from flowlearner.interface import Param
 from flowlearner.params import ARTIFACT_PREFIX
 from flowlearner.records import Artifact
@@ -95,7 +95,7 @@ class InputResolver:
         return self._store.put(encoded)
 
     def _find_artifact(self, param: Param, hash_: str) -> Artifact:
-        found = self._catalog.get_artifact(hash_)
+        found = find_artifact(self._catalog, param.name, hash_)
         expected = None if param.type.is_any or param.type.kind == "model" else find_codec(param.type.hint)
         if expected is not None and expected.name.partition("/")[0] != found.codec.partition("/")[0]:
             raise InputError(
@@ -150,6 +150,18 @@ class InputResolver:
         if settled and not self._dry and _stat(path, where) == before:
             self._catalog.remember_file_hash(key, *before, digest)
         return digest
+
+
+def find_artifact(catalog: Catalog, name: str, hash_: str) -> Artifact:
+    """Return the artifact that is given for a parameter.
+
+    Raises:
+        NotFoundError: there is none; it names the parameter.
+    """
+    try:
+        return catalog.get_artifact(hash_)
+    except NotFoundError as error:
+        raise NotFoundError(f"parameter '{name}': {error}") from None
 
 
 def hash_bytes(path: Path) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
-from flowlearner.errors import DefinitionError, shorten, suggest
+from flowlearner.errors import DefinitionError, UsageError, shorten, suggest
 from flowlearner.fingerprint import Fingerprint, compute_fingerprint, note_modules
 from flowlearner.interface import Interface, make_interface
 from flowlearner.spec import is_namedtuple, takes_container
@@ -108,7 +108,7 @@ class Operator(Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         tracer = active_tracer.get()
         if tracer is None:
-            return self.fn(*args, **kwargs)
+            return self._call_plainly(args, kwargs)
         result: R = tracer.call(self, args, kwargs)
         return result
 
@@ -129,7 +129,18 @@ class Operator(Generic[P, R]):
         if tracer is not None:
             return tracer.map(self, args, kwargs)
         calls = split_map(self, args, kwargs)
-        return [self.fn(*a, **k) for a, k in calls]
+        return [self._call_plainly(a, k) for a, k in calls]
+
+    def _call_plainly(self, args: Any, kwargs: Any) -> R:
+        """Call the function; refuse futures, which a thread that a workflow's body has started may bring."""
+        for value in (*args, *kwargs.values()):
+            if hasattr(type(value), "__flowlearner_future__"):
+                raise UsageError(
+                    f"operator '{self.name}' gets {value!r} outside of the "
+                    "workflow's body, or in a thread that it has started. Call operators in the body itself; "
+                    "those that do not need each other run at the same time."
+                )
+        return self.fn(*args, **kwargs)
 
     def fingerprint(self) -> Fingerprint:
         """Return the hash of the code that a call reaches (see `fingerprint`)."""

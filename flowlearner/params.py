@@ -17,7 +17,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from flowlearner.definition import Definition
 from flowlearner.errors import ParameterError, shorten, suggest
-from flowlearner.graph import Graph
+from flowlearner.graph import Graph, ParamRef
 from flowlearner.interface import MISSING, Param, conform_operator
 from flowlearner.operation import Operator
 from flowlearner.secrecy import HIDDEN, holds_secret
@@ -80,15 +80,18 @@ def bind_params(definition: Definition, given: Mapping[str, Any], seed: int) -> 
 
 
 def check_limits(graph: Graph, values: Mapping[str, Any]) -> None:
-    """Check what nested workflows ask of the parameters that are handed on to them.
+    """Check what nested workflows ask of the parameters that are handed on to them as they are.
 
     Raises:
         ParameterError: listing every value outside of a range or choice.
     """
     problems: list[str] = []
     for limit in graph.limits:
+        if not isinstance(limit.binding, ParamRef):
+            continue
+        name = limit.binding.name
         try:
-            conform_given(Param(limit.param, limit.type), values[limit.param])
+            conform_given(Param(name, limit.type), values[name])
         except Mismatch as error:
             problems.append(f"{error}; '{limit.where}', which receives it, takes no other")
     if problems:

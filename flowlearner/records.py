@@ -188,7 +188,7 @@ class NodeRun:
 
     Attributes:
         position: index in the compiled order.
-        cached_from: id of the run whose result was used, for a hit.
+        cached_from: id of the run whose result was used, for a hit; None where that run was gone.
         miss_reason: why it ran, as it was known at the time, such as "input 'rows' changed".
         inputs: name of the input to content hash (None for a secret).
         metrics: points that the operator reported.

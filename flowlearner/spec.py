@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 import types
 import typing
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import date, timedelta
 from enum import Enum
 from typing import Annotated, Any, ForwardRef, Literal, TypeVar, Union, get_args, get_origin, is_typeddict
 
@@ -151,6 +153,12 @@ def field_types(cls: Any) -> Mapping[str, TypeSpec]:
     return {name: make_spec(hints.get(name, Any)) for name in getattr(cls, "_fields", hints)}
 
 
+def is_limited(spec: TypeSpec) -> bool:
+    """Tell whether a declared type takes only some values of its class: a range, a choice, some columns."""
+    inner = (make_spec(a) for a in get_args(spec.base) if a is not Ellipsis)
+    return spec.bounds is not None or spec.columns is not None or any(is_limited(s) for s in inner)
+
+
 def holds_kind(spec: TypeSpec, kind: str) -> bool:
     """Tell whether a declared type is of a kind, or has one of it in its containers, members or fields."""
     if spec.kind == kind:
@@ -272,7 +280,7 @@ def _is_column_assignable(given: Any, wanted: Any) -> bool:
 def _is_base_assignable(produced: TypeSpec, expected: TypeSpec) -> bool:
     if "model" in (produced.kind, expected.kind):
         other = expected if produced.kind == "model" else produced
-        return other.kind == "model" or _may_be_model(other)
+        return other.kind == "model" or _may_be_model(other.base)
     if "file" in (produced.kind, expected.kind):
         return produced.kind == expected.kind
     if produced.is_table and expected.is_table:
@@ -280,9 +288,18 @@ def _is_base_assignable(produced: TypeSpec, expected: TypeSpec) -> bool:
     return is_subtype(produced.base, expected.base)
 
 
-def _may_be_model(spec: TypeSpec) -> bool:
-    plain = (int, float, bool, str, bytes, list, dict, tuple, set, frozenset, complex)
-    return isinstance(spec.base, type) and not issubclass(spec.base, plain) and not spec.is_table
+def _may_be_model(cls: Any) -> bool:
+    """Tell whether a class may be one of models: it stands for no plain value, path or table of data."""
+    if not isinstance(cls, type) or issubclass(cls, _PLAIN):
+        return False
+    return _DATA.isdisjoint(qualified_name(c) for c in cls.__mro__)
+
+
+_PLAIN = (
+    *(int, float, bool, complex, str, bytes, list, dict, tuple, set, frozenset),
+    *(date, timedelta, Enum, os.PathLike),
+)
+_DATA = frozenset((*TABLE_TYPES, "pandas.Series", "numpy.ndarray", "numpy.generic"))
 
 
 def is_subtype(a: Any, b: Any) -> bool:
@@ -392,8 +409,10 @@ def conform(value: Any, spec: TypeSpec, where: str = "value") -> Any:
         if spec.optional or (spec.base in (Any, type(None)) and spec.kind != "model"):
             return None
         raise Mismatch(f"{where}: expected {spec}, found None")
-    if spec.kind == "model" or spec.is_any:
+    if spec.is_any or (spec.kind == "model" and _may_be_model(type(value))):
         return value
+    if spec.kind == "model":
+        raise _explain_found(value, spec, where)
     value = _conform_base(value, spec.base, where, str(spec))
     bounds = spec.bounds
     if bounds is not None and not bounds.contains(value):
@@ -417,8 +436,7 @@ def _conform_base(value: Any, base: Any, where: str, text: str) -> Any:
     if base is Any:
         return value
     origin, args = get_origin(base), get_args(base)
-    shown = f"{type_text(type(value))} {_brief(value)}".rstrip()
-    found = Mismatch(f"{where}: expected {text}, found {shown}")
+    found = _explain_found(value, text, where)
     if origin in (Union, types.UnionType):
         exact = [m for m in args if type(value) is (get_origin(m) or m)]
         for member in (*exact, *args):
@@ -459,6 +477,11 @@ def _conform_base(value: Any, base: Any, where: str, text: str) -> Any:
         )
     inner = make_spec(args[0])
     return type(value)(conform(v, inner, f"{where}[{i}]") for i, v in enumerate(value))
+
+
+def _explain_found(value: Any, expected: object, where: str) -> Mismatch:
+    shown = f"{type_text(type(value))} {_brief(value)}".rstrip()
+    return Mismatch(f"{where}: expected {expected}, found {shown}")
 
 
 def _brief(value: Any, limit: int = 60) -> str:

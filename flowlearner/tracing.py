@@ -36,13 +36,24 @@ from flowlearner.given import (
     name_values,
     refine,
 )
-from flowlearner.graph import Binding, Collection, Limit, Literal, Node, NodeRef, ParamRef, RunSeed
+from flowlearner.graph import (
+    Binding,
+    Collection,
+    Limit,
+    Literal,
+    Node,
+    NodeRef,
+    ParamRef,
+    RunSeed,
+    holds_binding,
+)
 from flowlearner.interface import MISSING, Interface, Param, conform_operator
 from flowlearner.operation import Operator, active_tracer, split_map
 from flowlearner.places import find_library, find_location, find_raised, location_of
 from flowlearner.spec import (
     Mismatch,
     conform,
+    is_limited,
     is_namedtuple,
     list_item_specs,
     takes_container,
@@ -75,6 +86,15 @@ class _Place:
     word: str = "input"
 
 
+@dataclass(frozen=True)
+class _Scope:
+    """A nested workflow whose body is being traced, and what it asks of what is handed on to it."""
+
+    name: str
+    workflow: Inlinable
+    limits: tuple[Limit, ...]
+
+
 @dataclass
 class Tracer:
     """Records one compilation: nodes, problems, and the place in nested workflows."""
@@ -90,7 +110,7 @@ class Tracer:
     _mistakes: set[tuple[str, str, str | None]] = field(default_factory=set)
     # How often a future was misused in one way on one line.
     _misuses: Counter[tuple[str, str]] = field(default_factory=Counter)
-    _scope: list[tuple[str, Inlinable]] = field(default_factory=list)
+    _scopes: list[_Scope] = field(default_factory=list)
 
     # What is called from outside: the compiler, operators, workflows and futures
 
@@ -109,7 +129,7 @@ class Tracer:
     def problem(
         self, message: str, *, kind: str, node: str | None = None, location: str | None = None
     ) -> None:
-        node = node or (self._scope[-1][0] if self._scope else None)
+        node = node or (self._scopes[-1].name if self._scopes else None)
         found = Problem(message, self.workflow.name, node, location or find_location(_BODY), kind)
         # A mistake in a loop is one, though each round makes another node.
         mistake = (NUMBER.sub("", message), NUMBER.sub("", node or ""), found.location)
@@ -149,7 +169,13 @@ class Tracer:
             else:
                 inputs[param.name] = self._bind(given[param.name], param, place)
         name = place.node or operator.name
-        self.nodes.append(Node(name, operator, inputs, place.location, len(self.nodes)))
+        limits = tuple(
+            limit
+            for scope in self._scopes
+            for limit in scope.limits
+            if any(holds_binding(b, limit.binding) for b in inputs.values())
+        )
+        self.nodes.append(Node(name, operator, inputs, place.location, len(self.nodes), limits))
         outputs = {o.name: NodeRef(name, o.name) for o in operator.interface.outputs}
         return self._pack(operator.interface, outputs, name)
 
@@ -172,7 +198,7 @@ class Tracer:
         """Trace a workflow that is called inside this one; its nodes carry its name as a prefix."""
         name = self._make_name(workflow.name)
         place = _Place(name, find_location(_BODY))
-        outer = [self.workflow, *(active for _, active in self._scope)]
+        outer = [self.workflow, *(scope.workflow for scope in self._scopes)]
         if any(active.fn is workflow.fn for active in outer):
             path = " calls ".join([*(w.name for w in outer), workflow.name])
             self.problem(
@@ -185,6 +211,7 @@ class Tracer:
             return self._pack(workflow.interface, {}, name)
         given = self._match_arguments(workflow.interface, args, kwargs, place)
         values: dict[str, Any] = {}
+        limits: list[Limit] = []
         for param in workflow.interface.params:
             if param.is_static:
                 value = self._take_static(param, given, place)
@@ -198,17 +225,18 @@ class Tracer:
                 value = given[param.name]
                 binding = self._bind(value, param, place)
                 spec = refine(param.type, value)
-                if isinstance(binding, ParamRef) and param.type.bounds is not None:
-                    self.limits.append(Limit(binding.name, param.type, label[1:-1]))
+                if not isinstance(binding, Literal | RunSeed) and is_limited(param.type):
+                    limits.append(Limit(binding, param.type, label[1:-1]))
                 cls = UnknownFuture if isinstance(value, UnknownFuture) else Future
                 values[param.name] = cls(self, binding, spec, label)
             else:
                 values[param.name] = Future(self, bind_default(param), param.type, label)
-        self._scope.append((name, workflow))
+        self.limits += limits
+        self._scopes.append(_Scope(name, workflow, tuple(limits)))
         try:
             outputs = self._trace_body(workflow, values, name)
         finally:
-            self._scope.pop()
+            self._scopes.pop()
         return self._pack(workflow.interface, outputs, name)
 
     # Bodies of workflows and what they return
@@ -456,7 +484,7 @@ class Tracer:
 
     def _make_name(self, base: str) -> str:
         """Return a name that no node has yet; the first call has the plain one."""
-        base = f"{self._scope[-1][0]}.{base}" if self._scope else base
+        base = f"{self._scopes[-1].name}.{base}" if self._scopes else base
         name, number = base, self._names.get(base, 0)
         while name in self._names:
             number += 1

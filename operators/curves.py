@@ -19,14 +19,15 @@ Floats = npt.NDArray[np.floating[Any]]
 def list_judged(last: int) -> list[int]:
     """Return the steps after which a model that grows for `last` steps is judged.
 
-    All up to 7, then four from each power of two to the next, and the last: judging costs little beside
-    growing, and models of different length are judged at the same steps.
+    All up to 12, then six from 12 to 24, six from there to 48 and so on, and the last: judging costs little
+    beside growing, models of different length are judged at the same steps, and where successive halving
+    compares them: after 8, 24 and 72.
 
     Example:
-        >>> list_judged(100)
-        [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 100]
+        >>> list_judged(50)
+        [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 16, 18, 20, 22, 24, 28, 32, 36, 40, 44, 48, 50]
     """
-    return [s for s in range(1, last + 1) if s == last or s % (1 << max(s.bit_length() - 3, 0)) == 0]
+    return [s for s in range(1, last + 1) if s == last or s % (1 << max((s // 3).bit_length() - 2, 0)) == 0]
 
 
 class ClassJudge:

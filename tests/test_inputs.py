@@ -163,10 +163,24 @@ def test_an_artifact_of_an_earlier_run_is_an_input_by_its_hash(tmp_path: Path) -
     assert counts.run(rows=f"artifact:{hash_[:12]}").nodes[0].cached
 
 
-def test_an_unknown_artifact_is_not_found_and_fails_the_run_that_began() -> None:
-    with pytest.raises(NotFoundError, match="0123abcd"):
+def test_an_unknown_artifact_is_not_found_before_a_run_begins() -> None:
+    with pytest.raises(NotFoundError, match=r"^parameter 'rows': no artifact '0123abcd'"):
         totals.run(rows="artifact:0123abcd")
-    assert [run.status for run in Client().list_runs()] == [Status.FAILED]
+    assert Client().list_runs() == []
+
+
+def test_an_unknown_artifact_inside_of_a_list_fails_the_run_before_any_node() -> None:
+    @operator
+    def count(files: list[File]) -> int:
+        return len(files)
+
+    @workflow(executor="local")
+    def flow(files: list[File]) -> int:
+        return count(files)
+
+    with pytest.raises(RunFailed, match=r"parameter 'files\[0\]': no artifact '0123abcd'") as caught:
+        flow.run(files=["artifact:0123abcd"])
+    assert caught.value.run.nodes == ()
 
 
 def test_an_artifact_of_another_kind_is_refused(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -321,6 +322,31 @@ def test_a_future_is_no_value_after_the_compilation_either() -> None:
 
 
 # Outputs of a call
+
+
+def test_an_operator_that_a_thread_of_the_body_calls_with_futures_does_not_run() -> None:
+    ran: list[object] = []
+
+    @operator
+    def work(n: object) -> int:
+        ran.append(n)
+        return 1
+
+    @workflow
+    def threaded(n: int) -> list[int]:
+        with ThreadPoolExecutor() as pool:
+            return list(pool.map(work, [n, n]))
+
+    @workflow
+    def mapped(n: int) -> list[int]:
+        with ThreadPoolExecutor() as pool:
+            return pool.submit(work.map, [edges(n)]).result()
+
+    for flow, shown in ((threaded, "<future parameter 'n': int>"), (mapped, "Edges(low=<future")):
+        (problem,) = problems_of(flow)
+        assert f"operator 'work' gets {shown}" in problem.message
+        assert "in a thread that it has started. Call operators in the body itself" in problem.message
+    assert ran == []
 
 
 def test_outputs_read_wrongly_say_which_there_are_and_tracing_goes_on() -> None:

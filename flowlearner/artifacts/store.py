@@ -151,11 +151,11 @@ class ArtifactStore:
         """
         if artifact.inline is not None:
             if blake3.blake3(artifact.inline).hexdigest() != artifact.checksum:
-                raise ArtifactError(_describe(artifact, "its bytes in the catalog are damaged"))
+                raise _make_error(artifact, "its bytes in the catalog are damaged")
             return
         path = artifact.path
         if path is None:
-            raise ArtifactError(_describe(artifact, "it holds no bytes"))
+            raise _make_error(artifact, "it holds no bytes")
         place = self._place_of(path)
         try:
             size, state = place.read_state(path)
@@ -164,15 +164,14 @@ class ArtifactStore:
             whole = size == artifact.size_bytes and place.has_checksum(path, artifact.checksum)
             again = place.read_state(path)[1]
         except FileNotFoundError:
-            raise ArtifactError(_describe(artifact, f"its file is missing: {self._where(path)}")) from None
+            raise _make_error(artifact, "its file is missing", self._where(path)) from None
         except OSError as error:
             reason = error.strerror or str(error) or type(error).__name__
-            raise ArtifactError(
-                _describe(artifact, f"its file does not read: {self._where(path)}: {reason}")
-            ) from error
+            where = f"{self._where(path)}: {reason}"
+            raise _make_error(artifact, "its file does not read", where) from error
         if not whole:
             self._verified.pop(path, None)
-            raise ArtifactError(_describe(artifact, f"its file is not what was stored: {self._where(path)}"))
+            raise _make_error(artifact, "its file is not what was stored", self._where(path))
         if state is not None and state == again and place.is_settled(state):
             self._verified[path] = (*state, artifact.checksum)
 
@@ -190,13 +189,11 @@ class ArtifactStore:
             source = self._place_of(artifact.path).open(artifact.path, artifact.checksum)
         except OSError as error:
             reason = error.strerror or str(error) or type(error).__name__
-            raise ArtifactError(
-                _describe(artifact, f"its file does not read: {self._where(artifact.path)}: {reason}")
-            ) from error
+            where = f"{self._where(artifact.path)}: {reason}"
+            raise _make_error(artifact, "its file does not read", where) from error
         if source is None:
-            raise ArtifactError(
-                _describe(artifact, f"its file changed while it was read: {self._where(artifact.path)}")
-            )
+            where = self._where(artifact.path)
+            raise _make_error(artifact, "its file changed while it was read", where)
         return source
 
     def _place_of(self, path: str) -> Place:
@@ -275,11 +272,14 @@ def _split_name(path: str) -> tuple[str, str]:
     return name, dot + suffix
 
 
-def _describe(artifact: Artifact, problem: str) -> str:
+def _make_error(artifact: Artifact, problem: str, where: str = "") -> ArtifactError:
     cure = "Run the workflow again: what is damaged or gone is computed anew"
     if artifact.path is not None and os.path.isabs(artifact.path):
         cure = "It is kept by reference: bring back the file as it was, or give the changed file as an input"
-    return f"artifact {artifact.hash[:12]} ({artifact.type}): {problem}. {cure}"
+    place = f": {where}" if where else ""
+    return ArtifactError(
+        f"artifact {artifact.hash[:12]} ({artifact.type}): {problem}{place}. {cure}", problem
+    )
 
 
 def _raise_storage(error: OSError, what: str, url: str, verb: str = "written") -> NoReturn:

@@ -19,7 +19,7 @@ from flowlearner.catalog.conditions import (
     read_status,
 )
 from flowlearner.catalog.part import chunks
-from flowlearner.catalog.query import KINDS, list_comparisons, parse_query
+from flowlearner.catalog.query import KINDS, Name, list_comparisons, parse_query
 from flowlearner.catalog.reading import Reading, page
 from flowlearner.errors import ParameterError, QueryError, shorten, suggest
 from flowlearner.records import RunRecord, Status, clean
@@ -121,14 +121,17 @@ class Listing(Reading):
             where = self._conditions(connection, Filter(query, **filters))
             return list(connection.scalars(select(_c.id).where(*where).order_by(*NEWEST_FIRST)))
 
-    def explain_names(self, query: str) -> list[str]:
-        """Return a sentence for each metric, param and tag in a query that no run has, with the nearest name.
+    def explain_names(self, query: str, order_by: str = "") -> list[str]:
+        """Return a sentence for each metric, param and tag that is asked for and that no run has.
+
+        Each tells the nearest name that some run has.
 
         Raises:
             QueryError: the query does not parse.
         """
         tree = parse_query(query)
         names = [] if tree is None else [c.name for c in list_comparisons(tree)]
+        names.append(_parse_order(order_by))
         sentences = []
         with self.database.read() as connection:
             for kind, table in VALUE_TABLES.items():
@@ -257,6 +260,11 @@ def _find_attribute_name(text: str) -> str:
     return ALIASES.get(text.lower(), text.lower())
 
 
+def _parse_order(text: str) -> Name:
+    prefix, _, name = text.partition(".")
+    return Name(KINDS.get(prefix.lower(), "") if name else "", name, 0)
+
+
 def _list_ids(
     connection: Connection,
     where: Sequence[Any],
@@ -268,20 +276,19 @@ def _list_ids(
     attribute = ATTRIBUTES.get(_find_attribute_name(order_by))
     if attribute is not None:
         column = attribute.column
-        order = [column.desc() if descending else column.asc(), *NEWEST_FIRST]
+        columns = [column.desc() if descending else column.asc(), *NEWEST_FIRST]
         if attribute.may_miss:
-            order.insert(0, column.is_(None))
+            columns.insert(0, column.is_(None))
         if column is _c.created_us:
-            order = [column.desc() if descending else column.asc(), _c.id]
-        return list(connection.scalars(page(select(_c.id).where(*where).order_by(*order), limit, offset)))
-    prefix, _, name = order_by.partition(".")
-    kind = KINDS.get(prefix.lower())
-    if not name or kind not in ("metric", "param", "tag"):
+            columns = [column.desc() if descending else column.asc(), _c.id]
+        return list(connection.scalars(page(select(_c.id).where(*where).order_by(*columns), limit, offset)))
+    order = _parse_order(order_by)
+    if order.kind not in VALUE_TABLES:
         raise ParameterError(
             f"cannot order by '{order_by}'.{suggest(order_by, ATTRIBUTES)} Expected metric.x, param.x, tag.x "
             f"or one of {shorten(ATTRIBUTES, 30)}"
         )
-    return _list_ids_by_value(connection, where, kind, clean(name), descending, limit, offset)
+    return _list_ids_by_value(connection, where, order.kind, clean(order.text), descending, limit, offset)
 
 
 def _list_ids_by_value(

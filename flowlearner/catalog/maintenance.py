@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import Connection, delete, exists, func, select
+from sqlalchemy import Connection, delete, exists, func, select, update
 
 from flowlearner.catalog import tables as t
 from flowlearner.catalog.part import chunks
@@ -124,6 +124,8 @@ class Maintenance(Versions):
     def purge_runs(self, deleted_before: datetime | None = None) -> int:
         """End runs that are marked as deleted, with all that was recorded of them.
 
+        What they leave in the cache names no run then; kept runs still name whence they took a result.
+
         Args:
             deleted_before: only those that were marked earlier.
 
@@ -135,6 +137,8 @@ class Maintenance(Versions):
             statement = statement.where(_r.deleted_us < to_us(deleted_before))
         with self.database.write() as connection:
             gone = connection.execute(statement).rowcount
+            kept = exists().where(_r.id == t.CACHE_ENTRY.c.run_id)
+            connection.execute(update(t.CACHE_ENTRY).where(~kept).values(run_id=""))
             graphs = select(_r.graph_id).where(_r.graph_id.is_not(None))
             versions = select(t.WORKFLOW_VERSION.c.graph_id)
             g = t.GRAPH.c

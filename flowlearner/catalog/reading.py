@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Select, case, func, select
@@ -194,13 +194,35 @@ class Reading(Reproductions):
         return {i: p for i, p in found.items() if i in still}
 
     def store_crashes(self, is_dead: Callable[[Owner], bool]) -> list[str]:
-        """Record runs whose process is gone as CRASHED, and return their ids; see `list_abandoned`."""
-        now = datetime.now(UTC)
+        """Record runs whose process is gone as CRASHED, and return their ids; see `list_abandoned`.
+
+        They ended at their last sign of life, see `find_last_sign`.
+        """
         return [
             run_id
             for run_id, process in self.list_abandoned(is_dead).items()
-            if self.finish_run(run_id, Status.CRASHED, now, (), (), describe_crash(process))
+            if self.finish_run(
+                run_id, Status.CRASHED, self.find_last_sign(run_id), (), (), describe_crash(process)
+            )
         ]
+
+    def find_last_sign(self, run_id: str) -> datetime:
+        """Return the latest time that is recorded of a run: its begin, or of its nodes and log lines.
+
+        Raises:
+            NotFoundError: no such run.
+        """
+        r, n, line = t.RUN.c, t.NODE_RUN.c, t.LOG_LINE.c
+        begun = select(r.created_us, r.started_us).where(r.id == run_id)
+        nodes = select(func.max(n.started_us), func.max(n.finished_us)).where(n.run_id == run_id)
+        lines = select(func.max(line.at_us)).where(line.run_id == run_id)
+        with self.database.read() as connection:
+            run = connection.execute(begun).one_or_none()
+            if run is None:
+                raise NotFoundError(f"no run '{run_id}' in the catalog")
+            found = [*run, *connection.execute(nodes).one(), connection.scalar(lines)]
+            last_us: int = max(at for at in found if at is not None)
+            return EPOCH + last_us * MICROSECOND
 
     def _list_open(self) -> list[tuple[str, Owner | None]]:
         with self.database.read() as connection:

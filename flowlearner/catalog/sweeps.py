@@ -59,6 +59,7 @@ from flowlearner.catalog.writing import (
 )
 from flowlearner.errors import CatalogError, NotFoundError, UsageError, shorten
 from flowlearner.records import (
+    Artifact,
     CodeInfo,
     Environment,
     ErrorInfo,
@@ -81,13 +82,17 @@ CANDIDATES_SHOWN = 11
 class Sweeps(Maintenance):
     """The part of the catalog that holds sweeps."""
 
-    def begin_sweep(self, sweep: SweepRecord, environment: Environment) -> None:
-        """Record a sweep that starts."""
+    def begin_sweep(
+        self, sweep: SweepRecord, environment: Environment, artifacts: Sequence[Artifact] = ()
+    ) -> None:
+        """Record a sweep that starts, with what it needs to go on: its code, tables and files."""
         with self.database.write() as connection:
             insert = self.database.insert
             experiment = {"name": clean(sweep.experiment), "created_us": to_us(sweep.created_at)}
             insert(connection, EXPERIMENTS, [experiment])
             insert(connection, ENVIRONMENTS, [environment_row(environment)])
+            if artifacts:
+                self._write_artifacts(connection, artifacts, now_us())
             connection.execute(t.SWEEP.insert().values(_sweep_row(sweep)))
 
     def record_versions(self, workflow: WorkflowVersion, operators: Sequence[OperatorVersion]) -> None:
@@ -205,11 +210,16 @@ class Sweeps(Maintenance):
             if connection.execute(update(t.SWEEP).where(_s.id == sweep_id).values(values)).rowcount == 0:
                 raise NotFoundError(f"no sweep '{sweep_id}' in catalog {self.database.place}")
 
-    def claim_sweep(self, sweep_id: str, process: Owner, is_dead: Callable[[Owner], bool]) -> None:
+    def claim_sweep(
+        self, sweep_id: str, process: Owner, seen: Owner | None, is_dead: Callable[[Owner], bool]
+    ) -> None:
         """Let a process go on with a sweep whose driver is gone or has ended it.
 
+        Args:
+            seen: its driver when its trials were read; since then another one may have run them.
+
         Raises:
-            UsageError: another process drives it.
+            UsageError: another process drives it, or did after its trials were read.
         """
         with self.database.write() as connection:
             row = connection.execute(select(t.SWEEP).where(_s.id == sweep_id)).mappings().one()
@@ -218,6 +228,11 @@ class Sweeps(Maintenance):
             if is_open and driver is not None and driver != process and not is_dead(driver):
                 raise UsageError(
                     f"sweep {sweep_id} is driven by process {driver.pid} on {driver.host} already"
+                )
+            if driver is not None and driver != seen:
+                raise UsageError(
+                    f"sweep {sweep_id}: process {driver.pid} on {driver.host} went on with it meanwhile; "
+                    f"`flowlearner sweeps show {sweep_id[:8]}` shows what it did"
                 )
             values: dict[str, Any] = {"status": Status.RUNNING.value, "finished_us": None, "error": None}
             values |= {"stop_requested": False, **process_row(process)}

@@ -96,7 +96,11 @@ def _check_home(settings: Settings) -> Finding:
 
 def _check_catalog(settings: Settings) -> Finding:
     with Client(settings) as client:
+        problems = client.check_catalog()
         runs = client.count_runs(include_trials=True)
+    if problems:
+        rest = f" and {len(problems) - 1} more" if problems[1:] else ""
+        return Finding("catalog", "broken", f"{problems[0]}{rest}. See all: flowlearner catalog check")
     return Finding("catalog", "ok", f"{_hide_password(settings.catalog_url)}, {count_of(runs, 'run')}")
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
 import importlib
+import os
+import signal
 import sys
 import traceback
 import warnings
@@ -134,7 +137,23 @@ def main(args: Sequence[str] | None = None) -> int:
     Args:
         args: without the program's name; from the command line if left out.
     """
-    arguments = list(sys.argv[1:] if args is None else args)
+    status = _run_command(list(sys.argv[1:] if args is None else args))
+    if args is None:
+        _leave_quietly()
+    return status
+
+
+def _leave_quietly() -> None:
+    """Let Ctrl-C say nothing any more, now that only the process's own end is left.
+
+    Prefect's client still sends then what its server does not know yet, which Ctrl-C ends at once.
+    """
+    signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+    # Python gives up its handlers before it frees its modules: what can no longer be ended is soon over.
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
+
+
+def _run_command(arguments: list[str]) -> int:
     prepare_streams()
     as_json = wants_json(arguments)
     with contextlib.ExitStack() as stack:
@@ -220,6 +239,8 @@ def _fail(status: int, kind: str, message: str, as_json: bool, details: Any = No
 def _find_details(error: FlowLearnerError) -> dict[str, Any] | None:
     if isinstance(error, QueryError):
         return {"query": error.query, "position": error.position}
+    if error.run_id is not None:
+        return {"run_id": error.run_id}
     problems = getattr(error, "problems", None)
     if problems is None:
         return None

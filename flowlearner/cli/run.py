@@ -17,8 +17,8 @@ from flowlearner.cli.display import RunDisplay
 from flowlearner.cli.options import AsJson, make_command, read_assignments
 from flowlearner.cli.output import emit, get_out
 from flowlearner.cli.parameters import META, Call, WorkflowCommand, read_parameters
-from flowlearner.cli.show import print_result
-from flowlearner.cli.text import SHORT_ID, clean_line, count_of, show_value
+from flowlearner.cli.show import print_result, show_source
+from flowlearner.cli.text import clean_line, count_of, show_value
 from flowlearner.client import Client, Run
 from flowlearner.engine.base import RunListener
 from flowlearner.engine.submit import PlanRow
@@ -328,7 +328,7 @@ def print_plan(workflow: str, rows: Sequence[PlanRow], as_json: bool) -> None:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for row in rows:
-        why = f"from run {row.cached_from[:SHORT_ID]}" if row.cached_from else clean_line(row.reason)
+        why = show_source(row.cached_from) if row.action == "cached" else clean_line(row.reason)
         table.add_row(
             Text(clean_line(row.node)),
             Text(row.action, style=styles.get(row.action, "")),

@@ -44,7 +44,7 @@ from flowlearner.cli.text import (
     show_number,
 )
 from flowlearner.client import Client, Comparison, Row, Run
-from flowlearner.errors import PlatformError, UsageError, suggest
+from flowlearner.errors import ParameterError, PlatformError, UsageError, suggest
 from flowlearner.records import LogLine
 
 FOLLOW_POLL_S = 0.3
@@ -119,6 +119,9 @@ def _list_and_print(filters: dict[str, Any], order: dict[str, Any], limit: int, 
         if filters.get("sweep_id") is not None:
             filters["sweep_id"] = client.get_sweep(filters["sweep_id"]).id
         runs = client.list_runs(limit=limit, **filters, **order)
+        unknown = client.explain_names(order_by=order.get("order_by", ""))
+        if unknown and client.count_runs(include_trials=True, include_deleted=True):
+            raise ParameterError(f"cannot sort by '{order['order_by']}'. {unknown[0]}")
         if not runs:
             say_unknown_names(client, filters)
         if json:
@@ -195,9 +198,13 @@ def show_logs(
 def _point_onward(run: Run, node: str | None) -> None:
     """Say where more is: in the runs that computed what was cached, and in the error of one that failed."""
     nodes = [n for n in run.nodes if node is None or n.name == node]
-    sources = list(dict.fromkeys(n.cached_from[:SHORT_ID] for n in nodes if n.cached_from))
-    for source in sources[:SOURCES_SHOWN]:
-        say(f"What nodes that were cached said when they ran: {show_command(f'runs logs {source}')}")
+    sources = dict.fromkeys(n.cached_from for n in nodes if n.cached_from)
+    if node is None:
+        # What nodes shared within the run is above already.
+        sources.pop(run.id, None)
+    for source in list(sources)[:SOURCES_SHOWN]:
+        command = show_command(f"runs logs {source[:SHORT_ID]}")
+        say(f"What nodes that were cached said when they ran: {command}")
     if run.error is not None:
         say(f"The run is {run.status.value}. Why: {show_command(f'runs show {run.id[:SHORT_ID]}')}")
 

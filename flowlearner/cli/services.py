@@ -108,7 +108,11 @@ def _up(
     json: AsJson = False,
 ) -> None:
     settings = get_settings()
-    before = {s.name for s in _look(settings) if s.state == "running"}
+    states = {s.name: s.state for s in _look(settings)}
+    before = {name for name, state in states.items() if state == "running"}
+    if states["prefect"] != "stopped":
+        # One that does not answer is told before anything else is started.
+        ensure_server(settings, say)
     with ThreadPoolExecutor(1) as helper:
         # Both take seconds to start.
         getting_ray = helper.submit(ensure_ray, settings, say)

@@ -36,6 +36,7 @@ METRICS_IN_LIST = 3
 NODES_SHOWN = 100
 TAG_SHOWN = 100
 PREVIEW_SHOWN = 60
+FAILURE_SHOWN = 200
 FULL_WIDTH = 80
 WIDE = 100
 # Of the box that lists have on a terminal.
@@ -147,18 +148,19 @@ def _brief_metrics(metrics: Mapping[str, float]) -> Text:
 
 def print_result(console: Console, run: Run, artifacts: Mapping[str, Artifact]) -> None:
     """Print how a run ended, what it gave, and how to see it again."""
+    # Whoever has followed a run to its end and finds it open: the end could not be written.
+    status = run.status if run.status.is_final else Status.CRASHED
+    words, rest = status.value.capitalize(), f" in {show_duration(run.duration_s)}: {_count_nodes(run.nodes)}"
+    if status is not run.status:
+        count = sum(n.status is Status.COMPLETED for n in run.nodes)
+        kept = count_of(count, "finished node is", "finished nodes are")
+        words, rest = "Broke off", f": its end could not be recorded; {kept} kept"
     console.print()
     console.print(
-        Text.assemble(
-            sign_of(run.status, console.options.ascii_only),
-            " ",
-            (run.status.value.capitalize(), STYLES[run.status]),
-            f" in {show_duration(run.duration_s)}: {_count_nodes(run.nodes)}",
-        ),
+        Text.assemble(sign_of(status, console.options.ascii_only), " ", (words, STYLES[status]), rest),
         soft_wrap=not console.is_terminal,
     )
-    if run.error is not None:
-        print_error(console, run.error)
+    print_failures(console, run)
     print_outputs(console, run, artifacts)
     console.print()
     experiment = f" in experiment {clean_line(run.experiment)}" if run.experiment != "default" else ""
@@ -238,6 +240,20 @@ def describe_artifact(artifact: Artifact) -> str:
     return kind
 
 
+def print_failures(console: Console, run: Run) -> None:
+    """Print why a run did not complete: its error whole, then each other node that failed in a line."""
+    if run.error is None:
+        return
+    print_error(console, run.error)
+    failed = {f"node '{n.name}' failed": n.error for n in run.nodes if n.error is not None}
+    others = {words: e for words, e in failed.items() if not run.error.message.startswith(f"{words}:")}
+    if others:
+        console.print()
+    for words, error in others.items():
+        text = shorten_line(f"{words}: {error.type}: {error.message}", FAILURE_SHOWN)
+        console.print(Text(text, style="red"), soft_wrap=not console.is_terminal)
+
+
 def print_error(console: Console, error: ErrorInfo) -> None:
     """Print the message of a failure, then the user's own frames."""
     wrap = not console.is_terminal
@@ -290,8 +306,7 @@ def print_run(console: Console, run: Run, artifacts: Mapping[str, Artifact]) -> 
         print_heading(console, "Nodes")
         _print_nodes(console, run.nodes)
     print_outputs(console, run, artifacts)
-    if run.error is not None:
-        print_error(console, run.error)
+    print_failures(console, run)
 
 
 def show_tags(tags: Mapping[str, str]) -> str:
@@ -363,11 +378,16 @@ def describe_node(node: NodeRun) -> Text:
         return Text(", ".join(notes), style="red")
     if node.status is not Status.COMPLETED:
         notes.append(node.status.value.lower())
-    elif node.cached_from:
-        notes.append(f"from run {node.cached_from[:SHORT_ID]}")
+    elif node.cached:
+        notes.append(show_source(node.cached_from))
     elif node.miss_reason:
         notes.append(clean_line(node.miss_reason))
     return Text(", ".join(notes), style="dim")
+
+
+def show_source(run_id: str | None) -> str:
+    """Return whence a cached result comes; None stands for a run that is gone."""
+    return "from a deleted run" if run_id is None else f"from run {run_id[:SHORT_ID]}"
 
 
 def show_plain(value: Any) -> str:

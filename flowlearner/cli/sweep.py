@@ -37,7 +37,6 @@ from flowlearner.sweep.submit import (
 )
 
 SPEC = "flowlearner.sweep_spec"
-DEFAULT_SEARCH = "tpe"
 SUMMARY = "Run a workflow at many points of a space, and find the best."
 
 
@@ -106,7 +105,7 @@ def _sweep(
         str | None,
         typer.Option(
             metavar="NAME",
-            help=f"{DEFAULT_SEARCH} (default), {', '.join(s for s in SEARCHES if s != DEFAULT_SEARCH)}.",
+            help=f"{', '.join(SEARCHES)}; {SweepOptions.search} if left out.",
             show_default=False,
         ),
     ] = None,
@@ -168,7 +167,7 @@ def _sweep(
     read = ctx.meta.get(SPEC) or (read_spec(spec) if spec is not None else SweepSpec(Path()))
     fixed, domains = _merge(workflow, read, read_parameters(call, param or []), space or [])
     mine = workflow.options
-    chosen = _first(search, read.search, DEFAULT_SEARCH)
+    chosen = _first(search, read.search, SweepOptions.search)
     options = SweepOptions(
         metric=tuple(metric or read.metric),
         mode=tuple(mode or read.mode or ("max",)),

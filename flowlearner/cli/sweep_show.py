@@ -343,10 +343,15 @@ def make_run_arguments(sweep: Sweep, trial: TrialRecord, target: str | None = No
     target = target or find_target(sweep)
     operators = _list_operators(spec, Path(target.rpartition(":")[0] or target).stem)
     arguments = ["run", target]
-    conditional = {d["name"] for d in spec.get("dimensions", ()) if d.get("when")}
+    # Where text is wanted, `none` is text: nothing is said of it, as where a condition does not hold.
+    unsaid = {
+        d["name"]
+        for d in spec.get("dimensions", ())
+        if d.get("when") or any(isinstance(v, str) for v in d.get("values", ()))
+    }
     values = {**spec.get("params", {}), **trial.point}
     for name, value in values.items():
-        if value is None and name in conditional:
+        if value is None and name in unsaid:
             continue
         text = operators.get(name, {}).get(value) if isinstance(value, str) else None
         arguments += ["-p", f"{name}={text or _write_value(value)}"]

@@ -113,7 +113,7 @@ class Client(Replays, Provenance):
         if is_abandoned(record):
             # It may have ended in good order between the two looks.
             record = self.catalog.get_run(record.id)
-        return settle(record)
+        return settle(record, self.catalog.find_last_sign)
 
     # Sweeps
 
@@ -237,13 +237,13 @@ class Client(Replays, Provenance):
         """
         return self.list_runs(query=query, limit=limit, include_trials=include_trials)
 
-    def explain_names(self, query: str) -> list[str]:
-        """Return why a query that parses may find nothing: its metrics, params and tags that no run has.
+    def explain_names(self, query: str = "", order_by: str = "") -> list[str]:
+        """Return why a query or an order may find nothing: its metrics, params and tags that no run has.
 
         Example:
             client.explain_names("metric.acu > 0.7")  # No run has a metric 'acu'. Did you mean 'metric.auc'?
         """
-        return self.catalog.explain_names(query)
+        return self.catalog.explain_names(query, order_by)
 
     def count_runs(self, **filters: Any) -> int:
         """Return how many runs `list_runs` would give without a limit; the filters are the same."""
@@ -469,7 +469,7 @@ class Client(Replays, Provenance):
 
         Raises:
             UsageError: the suffix names a form that the value does not have.
-            StorageError: the file cannot be written.
+            StorageError: the disk fails or is full.
 
         Example:
             client.save_output("1f3a", "split.train", "train.parquet")

@@ -138,7 +138,10 @@ class Run:
 
     @property
     def duration_s(self) -> float | None:
-        """Seconds from its start to its end, or until now while it runs."""
+        """Seconds from its start to its end, or until now while it runs.
+
+        A crashed run ended at its last sign of life: the latest time that is recorded of its nodes and logs.
+        """
         return find_duration_s(self.record.started_at, self.record.finished_at, self.record.status)
 
     def refresh(self) -> Run:
@@ -238,15 +241,19 @@ class Run:
         return f"<table>{body}</table>"
 
 
-def settle(record: RunRecord) -> RunRecord:
+def settle(record: RunRecord, find_last_sign: Callable[[str], datetime]) -> RunRecord:
     """Return a run as it is to be read: one whose process is known dead has crashed, and its open nodes too.
 
     The catalog keeps what the process wrote last; who writes next stores what this says of the run.
+
+    Args:
+        find_last_sign: gives the latest time that is recorded of a run, by its id.
     """
     if is_abandoned(record):
         assert record.process is not None, "what is abandoned had a process"
         error = record.error or describe_crash(record.process)
-        record = replace(record, status=Status.CRASHED, error=error)
+        ended = find_last_sign(record.id)
+        record = replace(record, status=Status.CRASHED, error=error, finished_at=ended)
     if record.status is not Status.CRASHED:
         return record
     nodes = tuple(n if n.status.is_final else replace(n, status=Status.CRASHED) for n in record.nodes)

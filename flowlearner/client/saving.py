@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ from flowlearner.records import Artifact
 
 TABLE_SUFFIXES = (".parquet", ".csv", ".tsv", ".csv.gz", ".arrow", ".feather", ".json")
 _ARROW_SUFFIXES = (".arrow", ".feather", ".ipc")
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG)
 
 
 def get_family(artifact: Artifact) -> str:
@@ -42,12 +44,14 @@ def write_artifact(artifact: Artifact, source: Source, load: Callable[[], Any], 
         load: decodes the value; called only where the file's form is another one than the stored.
 
     Raises:
-        UsageError: the suffix names a form that the value does not have.
-        StorageError: the file cannot be written.
+        UsageError: the suffix names a form that the value does not have, or the place cannot be written.
+        StorageError: the disk fails or is full.
     """
     write = _choose_writer(artifact, source, load, path)
     if path.is_dir():
         raise UsageError(f"'{path}' is a folder; give the name of a file")
+    if not path.parent.is_dir():
+        raise UsageError(f"cannot write '{path}': there is no folder '{path.parent}'")
     # The suffix stays last: pandas and xgboost tell the form from it.
     temporary = path.with_name(f".{os.getpid()}-{path.name}")
     try:
@@ -56,7 +60,8 @@ def write_artifact(artifact: Artifact, source: Source, load: Callable[[], Any], 
         write(temporary)
         temporary.replace(path)
     except OSError as error:
-        raise StorageError(f"cannot write '{path}': {error.strerror or error}") from error
+        kind = UsageError if error.errno in _FORBIDDEN else StorageError
+        raise kind(f"cannot write '{path}': {error.strerror or error}") from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()

@@ -116,6 +116,11 @@ def is_named(param: Param, value: Any) -> bool:
     return str(value).startswith(ARTIFACT_PREFIX) and not takes_text
 
 
+def is_artifact(param: Param, value: Any) -> bool:
+    """Tell whether a value names an artifact by its hash."""
+    return is_named(param, value) and str(value).startswith(ARTIFACT_PREFIX)
+
+
 def bind_given(value: Any, param: Param, resolver: InputResolver) -> tuple[BoundValue, list[Artifact]]:
     """Bind a value that is known without running anything; files and tables that it names are stored.
 

@@ -14,6 +14,7 @@ from flowlearner.definition import Definition
 from flowlearner.engine.binding import bind_given, bind_literal, is_named
 from flowlearner.engine.node import check_artifact_columns
 from flowlearner.inputs import InputResolver
+from flowlearner.interface import Param
 from flowlearner.params import ARTIFACT_PREFIX, BoundParams
 from flowlearner.records import Artifact
 from flowlearner.secrecy import HIDDEN, conceal
@@ -40,7 +41,7 @@ def bind_values(
         if name in params.secrets:
             values[name] = bind_literal(value, param)
             continue
-        if is_plain(value) and not is_named(param, value):
+        if not is_stored_alone(param, value):
             values[name], stored = bind_given(value, param, resolver)
             artifacts += stored
             if stored:
@@ -80,6 +81,11 @@ def describe_params(definition: Definition, params: BoundParams) -> dict[str, An
         else:
             recorded[name] = as_json(value) if is_plain(value) else _source_of(value)
     return recorded
+
+
+def is_stored_alone(param: Param, value: Any) -> bool:
+    """Tell whether a parameter's value is an artifact of its own, named by its hash where it is recorded."""
+    return not is_plain(value) or is_named(param, value)
 
 
 def is_plain(value: Any) -> bool:

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flowlearner import errors
 from flowlearner.artifacts import ArtifactStore, choose_codec, get_codec
@@ -24,6 +24,7 @@ from flowlearner.errors import (
     shorten,
     suggest,
 )
+from flowlearner.graph import Node
 from flowlearner.interface import Output, Param
 from flowlearner.operation import Operator
 from flowlearner.records import (
@@ -38,6 +39,10 @@ from flowlearner.records import (
 from flowlearner.secrecy import WatchedWrite
 from flowlearner.spec import Mismatch, TypeSpec, conform, is_namedtuple, list_item_specs, type_text
 from flowlearner.types import Columns
+
+if TYPE_CHECKING:
+    from flowlearner.engine.binding import Binder
+
 
 _PACKAGE = str(Path(__file__).parents[1]) + os.sep
 _STANDARD_LIBRARY = str(Path(os.__file__).parent) + os.sep
@@ -291,14 +296,32 @@ def check_columns(table: Any, columns: Columns, where: str, *, closed: bool) -> 
 
 
 def check_artifact_columns(artifact: Artifact, param: Param, store: ArtifactStore) -> None:
-    """Check a table that was given to a workflow against the columns that its parameter declares.
+    """Check a table that a workflow is given against the columns that its parameter declares.
 
     Raises:
         InputError: a column is missing or of another type.
     """
     if param.type.columns is not None and artifact.checksum:
         table = get_codec(artifact.codec).decode(store.open(artifact), Any, artifact.type)
-        check_columns(table, param.type.columns, f"parameter '{param.name}'", closed=False)
+        if table is not None:
+            check_columns(table, param.type.columns, f"parameter '{param.name}'", closed=False)
+
+
+def check_limits(node: Node, binder: Binder, store: ArtifactStore) -> None:
+    """Check what a node reads against what the nested workflows that it is in declare.
+
+    Before it may hit: what is not allowed here may have been somewhere else.
+
+    Raises:
+        InputError: a value is outside of a range or choice, a column is missing or of another type.
+    """
+    for limit in node.limits:
+        param = Param(limit.where, limit.type)
+        bound = binder.bind(limit.binding, param)
+        if limit.type.columns is not None and bound.artifact is not None:
+            check_artifact_columns(bound.artifact, param, store)
+        else:
+            receive(bound, param, store, f"parameter '{limit.where}'")
 
 
 _WORDS: dict[Any, tuple[str, ...]] = {

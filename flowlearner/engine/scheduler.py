@@ -12,7 +12,13 @@ from typing import Any
 from flowlearner.cache import Hit, compute_key, explain_miss, find_hits, find_uncacheable
 from flowlearner.engine.base import Budget, NodeEvent, RunContext, utc_now
 from flowlearner.engine.binding import Binder
-from flowlearner.engine.node import NodeFailure, Outcome, describe_error, rebuild_platform_error
+from flowlearner.engine.node import (
+    NodeFailure,
+    Outcome,
+    check_limits,
+    describe_error,
+    rebuild_platform_error,
+)
 from flowlearner.engine.task import Launcher, NodeTask
 from flowlearner.errors import FlowLearnerError, UserError
 from flowlearner.records import Artifact, CacheEntry, LogLine, MetricPoint, NodeRun, Status
@@ -20,6 +26,9 @@ from flowlearner.records import Artifact, CacheEntry, LogLine, MetricPoint, Node
 FLUSH_S = 0.1
 # How long what has ended may wait for its write, so that nodes that take no time share a transaction.
 WRITE_DELAY_S = 0.05
+# What took longer is written before anybody hears of it. A record costs some milliseconds, and neither a
+# process that dies nor a node that lets no other thread go on may cost much more than that.
+UNWRITTEN_S = 0.02
 CANCEL_POLL_S = 0.5
 
 
@@ -50,7 +59,9 @@ class Scheduler:
         self._budget = Budget.of_machine()
         self._cancelled = threading.Event()
         self._stop_watching = threading.Event()
+        self._abandoned = False
         self._unwritten: list[NodeRun] = []
+        self._untold: list[NodeRun] = []
         self._write_at: float | None = None
         self._previous: Mapping[str, NodeRun] | None = None
         self._artifacts: list[Artifact] = []
@@ -104,6 +115,7 @@ class Scheduler:
     def _make_task(self, name: str) -> NodeTask:
         node = self.graph.by_name[name]
         inputs = self.binder.bind_inputs(node)
+        check_limits(node, self.binder, self.context.store)
         uncacheable = find_uncacheable(node, inputs)
         fingerprint = node.operator.fingerprint().digest
         hashes = {n: b.hash for n, b in inputs.items() if b.hash is not None and not b.secret}
@@ -137,7 +149,7 @@ class Scheduler:
         return replace(
             task.record(Status.COMPLETED),
             cached=True,
-            cached_from=hit.entry.run_id,
+            cached_from=hit.entry.run_id or None,
             miss_reason=None,
             started_at=now,
             finished_at=now,
@@ -274,9 +286,13 @@ class Scheduler:
     def _finish(self, record: NodeRun) -> None:
         self.done[record.name] = record
         self._unwritten.append(record)
-        if self._write_at is None:
-            self._write_at = monotonic() + WRITE_DELAY_S
-        self._tell(record)
+        self._untold.append(record)
+        if not self._abandoned:
+            if _is_dear(record):
+                self._write()
+            elif self._write_at is None:
+                self._write_at = monotonic() + WRITE_DELAY_S
+            self._tell_ended()
         if record.status is Status.COMPLETED:
             for reader in self.graph.downstream[record.name]:
                 self._waiting[reader] -= 1
@@ -328,6 +344,11 @@ class Scheduler:
             raise
         self._unwritten, self._artifacts = [], []
 
+    def _tell_ended(self) -> None:
+        untold, self._untold = self._untold, []
+        for record in untold:
+            self._tell(record)
+
     def _tell(self, record: NodeRun) -> None:
         self.context.listener.node_changed(
             NodeEvent(
@@ -369,8 +390,13 @@ class Scheduler:
             self.post("cancel", None)
 
     def abandon(self) -> None:
-        """End at once what runs and record how far the run came, after `run` has raised."""
+        """End at once what runs and record how far the run came, after `run` has raised.
+
+        Raises:
+            PlatformError: the catalog cannot be written; `list_unrecorded` says what it does not know.
+        """
         self._cancelled.set()
+        self._abandoned = True
         while not self._events.empty():
             self._handle(*self._events.get_nowait())
         for task in self.running.values():
@@ -378,6 +404,15 @@ class Scheduler:
         self.running.clear()
         self._finish_rest()
         self._write()
+        self._tell_ended()
+
+    def list_unrecorded(self) -> list[str]:
+        """Return in words the nodes that completed or failed and of which the catalog does not know it."""
+        return [
+            f"{r.name} ({r.error.type}: {r.error.message})" if r.error else r.name
+            for r in self._unwritten
+            if r.status in (Status.COMPLETED, Status.FAILED)
+        ]
 
     def _watch_cancel(self) -> None:
         while not self._stop_watching.wait(CANCEL_POLL_S):
@@ -387,3 +422,12 @@ class Scheduler:
                     return
             except FlowLearnerError:
                 continue
+
+
+def _is_dear(record: NodeRun) -> bool:
+    """Tell whether what a node did costs more to do again than to record, or ends its run."""
+    if record.status is Status.FAILED:
+        return True
+    if record.cached or record.started_at is None or record.finished_at is None:
+        return False
+    return (record.finished_at - record.started_at).total_seconds() > UNWRITTEN_S

@@ -32,7 +32,7 @@ from flowlearner.engine.base import (
     check_resources,
     utc_now,
 )
-from flowlearner.engine.binding import Binder, find_secrets
+from flowlearner.engine.binding import Binder, find_secrets, is_artifact
 from flowlearner.engine.given import bind_values, describe_params
 from flowlearner.engine.local import LocalLauncher
 from flowlearner.engine.logs import captured, hide_secrets
@@ -42,9 +42,9 @@ from flowlearner.engine.scheduler import Scheduler
 from flowlearner.engine.task import Launcher
 from flowlearner.errors import FlowLearnerError, NotFoundError, ParameterError, UserError, shorten, suggest
 from flowlearner.graph import Graph, Literal
-from flowlearner.inputs import InputResolver
+from flowlearner.inputs import InputResolver, find_artifact
 from flowlearner.lease import get_process_owner, is_dead
-from flowlearner.params import BoundParams, bind_params, check_limits
+from flowlearner.params import ARTIFACT_PREFIX, BoundParams, bind_params, check_limits
 from flowlearner.records import (
     Artifact,
     CodeInfo,
@@ -112,13 +112,14 @@ def prepare(
     listener: RunListener | None = None,
     origin: Origin | None = None,
 ) -> Submission:
-    """Check everything that can be checked before a run begins; nothing is written.
+    """Check everything that can be checked before a run begins; nothing of it is recorded.
 
     Raises:
         ParameterError: a parameter is missing, unknown, of another type or out of range.
         CompileError: the workflow does not compile.
         ResourceError: a node asks for more than this machine has.
         InputError: a named file does not exist.
+        NotFoundError: a named artifact does not exist.
     """
     if options.executor not in EXECUTORS:
         known = shorten(EXECUTORS)
@@ -138,6 +139,11 @@ def prepare(
             )
     for name, value in bound.values.items():
         InputResolver.check_exists(definition.interface.by_name[name], value)
+    by_hash = {n: str(v) for n, v in bound.values.items() if is_artifact(definition.interface.by_name[n], v)}
+    if by_hash:
+        with opened(settings) as (catalog, _):
+            for name, text in by_hash.items():
+                find_artifact(catalog, name, text.removeprefix(ARTIFACT_PREFIX))
     return Submission(definition, graph, bound, options, settings, listener or RunListener(), origin)
 
 
@@ -257,6 +263,8 @@ def run_submission(
             status = Status.CANCELLED if isinstance(error, KeyboardInterrupt) else Status.FAILED
             failure = describe_error(error, submission.secrets)
             finish_early(scheduler, status, failure)
+            if isinstance(error, FlowLearnerError):
+                error.run_id = run_id
             raise
         finally:
             submission.listener.run_finished(run_id, status)
@@ -265,6 +273,7 @@ def run_submission(
         if interruption.happened:
             raise KeyboardInterrupt
         if scheduler.platform_error is not None:
+            scheduler.platform_error.run_id = run_id
             raise scheduler.platform_error
     return run_id
 
@@ -277,7 +286,7 @@ def read_inputs(
         bound, artifacts, recorded = bind_values(
             submission.definition, submission.bound, resolver, context.store
         )
-    except UserError as error:
+    except (UserError, NotFoundError) as error:
         return describe_error(error, submission.secrets)
     values.update(bound)
     if artifacts:
@@ -310,10 +319,15 @@ def finish_early(scheduler: Scheduler, status: Status, error: ErrorInfo) -> None
 
     Where not even that can be written, the run reads CRASHED once this process is gone.
     """
-    catalog, run_id = scheduler.context.catalog, scheduler.context.run_id
-    with contextlib.suppress(FlowLearnerError), catalog.batch():
+    context = scheduler.context
+    try:
         scheduler.abandon()
-        catalog.finish_run(run_id, status, utc_now(), (), (), error)
+        context.catalog.finish_run(context.run_id, status, utc_now(), (), (), error)
+    except FlowLearnerError:
+        lost = scheduler.list_unrecorded()
+        if lost:
+            word = "it runs" if len(lost) == 1 else "they run"
+            context.listener.say(f"Not recorded, so that {word} again: {shorten(lost)}")
 
 
 class _Interruption:

@@ -27,8 +27,6 @@ from flowlearner.sweep.specfile import NONE, bind_spec, read_spec
 from flowlearner.sweep.submit import SweepOptions, SweepSubmission, prepare_sweep
 
 TAG = "schedule"
-# As of Workflow.sweep and the command line.
-DEFAULT_SEARCH = "tpe"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -206,7 +204,7 @@ def prepare_sweep_job(job: Job, settings: Settings, listener: SweepListener | No
         "metric": spec.metric or None,
         "mode": spec.mode or None,
         "trials": spec.trials,
-        "search": spec.search or DEFAULT_SEARCH,
+        "search": spec.search or SweepOptions.search,
         "stop": None if spec.stop == NONE else spec.stop,
         "seed": spec.seed,
         "run_seed": next((n for n in (job.seed, spec.run_seed) if n is not None), base.seed),

@@ -89,9 +89,13 @@ class Call:
         """Return its result as a trial records it: as its own, or as taken from the trial that ran it."""
         assert self.result is not None, "only a call that has ended gives something"
         named = replace(self.result, name=node.name, position=node.position)
-        if run_id == self.run_id or named.status is not Status.COMPLETED:
-            return named
-        return replace(named, cached=True, cached_from=named.cached_from or self.run_id, miss_reason=None)
+        if run_id != self.run_id and named.status is Status.COMPLETED:
+            origin = named.cached_from or self.run_id
+            named = replace(named, cached=True, cached_from=origin, miss_reason=None)
+        if named.cached_from == run_id:
+            # The trial runs again, and has made this call before.
+            named = replace(named, cached=False, cached_from=None)
+        return named
 
 
 class CallTable:
@@ -143,7 +147,7 @@ def _make_key(node: Node, fingerprint: str, trial: Trial, made: dict[str, Call])
     if find_uncacheable(node, {}):
         return None
     params = node.operator.interface.by_name
-    parts: list[Any] = [fingerprint]
+    parts: list[Any] = [fingerprint, *(limit.where for limit in node.limits)]
     for name, binding in node.inputs.items():
         part = _name_input(binding, params[name], trial, made)
         if part is None:

@@ -14,7 +14,7 @@ from typing import Any
 from flowlearner.cache import compute_key, explain_miss, find_hits, find_uncacheable
 from flowlearner.catalog import Catalog
 from flowlearner.engine.base import Budget, utc_now
-from flowlearner.engine.node import NodeFailure, Outcome, describe_error, rebuild_platform_error
+from flowlearner.engine.node import NodeFailure, Outcome, check_limits, describe_error, rebuild_platform_error
 from flowlearner.engine.task import Launcher, NodeTask
 from flowlearner.errors import FlowLearnerError, UserError
 from flowlearner.graph import Node
@@ -265,6 +265,7 @@ class Driver:
     def _make_task(self, call: Call) -> NodeTask:
         trial, node = next(iter(call.users.items()))
         inputs = trial.binder.bind_inputs(node)
+        check_limits(node, trial.binder, trial.context.store)
         uncacheable = find_uncacheable(node, inputs)
         hashes = {n: b.hash for n, b in inputs.items() if b.hash is not None and not b.secret}
         key = None if uncacheable else compute_key(call.fingerprint, hashes)
@@ -283,6 +284,9 @@ class Driver:
             item = heapq.heappop(self._ready)
             call = item[2]
             if not call.is_wanted:
+                # A later trial that asks for the same makes a call anew.
+                self._table.remove(call)
+                self._forget_task(call)
                 continue
             task = call.task
             assert task is not None, "what is ready has a task"

@@ -12,11 +12,12 @@ from flowlearner.catalog import Catalog
 from flowlearner.definition import Definition
 from flowlearner.engine.base import RunContext, check_resources, utc_now
 from flowlearner.engine.binding import Binder, bind_literal
-from flowlearner.engine.given import as_json, bind_values
+from flowlearner.engine.given import as_json, bind_values, is_stored_alone
 from flowlearner.engine.submit import Submission, describe_versions, new_run_id
 from flowlearner.graph import Graph
 from flowlearner.inputs import InputResolver
 from flowlearner.interface import MISSING
+from flowlearner.params import BoundParams
 from flowlearner.records import Artifact, RunRecord, WorkflowVersion
 from flowlearner.sweep.calls import Trial
 from flowlearner.sweep.space import Dimension, Point, Space
@@ -49,6 +50,8 @@ class TrialMaker:
     What trials have in common is hashed, stored and compiled once.
 
     Args:
+        run_ids: of trials that run again, by number.
+        sources: where tables and files came from that are given by their hashes, by hash.
         first: the submission of some point; what does not vary is taken from it.
         template: the record of every trial's run, but for what differs.
 
@@ -64,6 +67,7 @@ class TrialMaker:
         catalog: Catalog,
         store: ArtifactStore,
         run_ids: Mapping[int, str],
+        sources: Mapping[str, str | None],
     ) -> None:
         self.artifacts: list[Artifact]
         self._space = space
@@ -71,10 +75,9 @@ class TrialMaker:
         self._catalog = catalog
         self._store = store
         self._run_ids = run_ids
+        self._sources = sources
         self._resolver = InputResolver(catalog, store, first.settings.file_limit_bytes)
-        self._values, self.artifacts, recorded = bind_values(
-            first.definition, first.bound, self._resolver, store
-        )
+        self._values, self.artifacts, recorded = self._bind_values(first.bound)
         self._parts = _list_parts(self.artifacts, recorded)
         self.recorded = recorded
         self._template = replace(template, params=recorded)
@@ -140,10 +143,27 @@ class TrialMaker:
 
     def _bind_choice(self, dimension: Dimension, value: Any) -> Bound:
         bound = replace(self._first.bound, values={dimension.name: value})
-        values, artifacts, recorded = bind_values(self._first.definition, bound, self._resolver, self._store)
+        values, artifacts, recorded = self._bind_values(bound)
         self.artifacts += artifacts
         name = dimension.name
         return Bound(values[name], recorded[name], _list_parts(artifacts, {name: recorded[name]}))
+
+    def _bind_values(
+        self, params: BoundParams
+    ) -> tuple[dict[str, BoundValue], list[Artifact], dict[str, Any]]:
+        values, artifacts, recorded = bind_values(self._first.definition, params, self._resolver, self._store)
+        for name, bound in values.items():
+            alone, artifact = recorded[name], bound.artifact
+            if artifact is not None and isinstance(alone, dict) and artifact.hash in self._sources:
+                recorded[name] = {**alone, "source": self._sources[artifact.hash]}
+        return values, artifacts, recorded
+
+    def find_stored(self, dimension: Dimension, value: Any) -> Any:
+        """Store one value of a list; return how it is recorded, None where it is no artifact of its own."""
+        param = self._first.definition.interface.by_name[dimension.name]
+        if dimension.name in self._first.bound.static or not is_stored_alone(param, value):
+            return None
+        return self._bind(dimension, value).recorded
 
     def take_artifacts(self) -> list[Artifact]:
         """Return what was stored for parameters since the last time; the catalog does not know it yet."""

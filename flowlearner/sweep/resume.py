@@ -170,6 +170,12 @@ def _read_fixed(value: Any) -> Any:
     return value
 
 
+def _list_sources(spec: Mapping[str, Any]) -> dict[str, str | None]:
+    """Return where tables and files of a sweep came from, by their hashes."""
+    stored = [*spec["params"].values(), *(v for d in spec["dimensions"] for v in d.get("values", ()))]
+    return {v["hash"]: v["source"] for v in stored if isinstance(v, Mapping) and v.get("hash")}
+
+
 def _read_curves(
     sweep: SweepRecord, trials: list[TrialRecord], catalog: Catalog
 ) -> dict[int, list[tuple[int, float]]]:
@@ -208,4 +214,4 @@ def make_history(
             best = tally.best
             if best is None or (whole[0] > best.value if is_better else whole[0] < best.value):
                 tally.best = Best(trial.number, trial.run_id, point, whole[0])
-    return History(tally, points, run_ids, frozenset(ended))
+    return History(tally, points, run_ids, frozenset(ended), sweep.process, _list_sources(sweep.spec))

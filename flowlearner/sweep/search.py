@@ -27,7 +27,7 @@ SEARCHES = ("random", "grid", "qmc", "tpe", "cmaes", "gp", "nsga2")
 STOPS = ("asha", "median")
 ADAPTIVE = ("tpe", "cmaes", "gp", "nsga2")
 # Earlier, trials that learn slowly but well look as bad as others.
-FIRST_RUNG = 4
+FIRST_RUNG = 8
 # A finite space up to this size is drawn from without repetition.
 MAX_SHUFFLED = 1_000_000
 SOBOL_BITS = 30
@@ -385,7 +385,7 @@ def make_pruner(stop: str) -> Any:
     """Return Optuna's pruner of a name.
 
     "asha" is asynchronous successive halving (Li et al., 2020): of each three trials that reach a rung, one
-    goes on to the next, three times as far: after 4, 12, 36 ... steps.
+    goes on to the next, three times as far: after 8, 24, 72 ... steps.
     """
     optuna = load_optuna()
     if stop == "asha":

@@ -76,7 +76,7 @@ class Dimension:
         """
         if isinstance(self.domain, Choice):
             for index, known in enumerate(self.domain.values):
-                if _is_same(known, value):
+                if is_same(known, value):
                     return index
             raise ValueError(f"'{self.name}': {value!r} is none of {self.domain}")
         return round((_exact(value) - self._low) / (self._step or 1))
@@ -115,19 +115,19 @@ def _exact(number: float) -> Fraction:
     return Fraction(str(number))
 
 
-def _is_same(a: Any, b: Any) -> bool:
+def is_same(a: Any, b: Any) -> bool:
     """Whether two values are one; 1, 1.0 and True are three. Tables are compared by identity."""
     if a is b:
         return True
     if type(a) is not type(b) or hasattr(a, "__array__") or hasattr(a, "__dataframe__"):
         return False
     if isinstance(a, (list, tuple)):
-        return len(a) == len(b) and all(map(_is_same, a, b))
+        return len(a) == len(b) and all(map(is_same, a, b))
     return bool(a == b)
 
 
 def _is_one_of(value: Any, values: Sequence[Any]) -> bool:
-    return any(_is_same(v, value) for v in values)
+    return any(is_same(v, value) for v in values)
 
 
 @dataclass(frozen=True)
@@ -424,7 +424,7 @@ def _read_condition(
     assert isinstance(domain, Choice), "the caller looks"
     found, strange = [], []
     for value in given:
-        meant = [v for v in domain.values if _is_same(v, value)] or [
+        meant = [v for v in domain.values if is_same(v, value)] or [
             v for v in domain.values if _means(param, value, v, read)
         ]
         found += meant[:1]
@@ -438,8 +438,8 @@ def _means(param: Param, given: Any, value: Any, read: Read) -> bool:
     """Tell whether a value is meant by what is given for it: a text, or an int for a float."""
     try:
         if isinstance(given, str):
-            return given == item_text(value) or _is_same(read(param, given), value)
-        return _is_same(_conform(param, given), value)
+            return given == item_text(value) or is_same(read(param, given), value)
+        return is_same(_conform(param, given), value)
     except ValueError:
         return False
 

@@ -3,52 +3,77 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
-from collections.abc import Mapping, Sequence
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from flowlearner.artifacts import Source, choose_codec, get_codec
 from flowlearner.definition import Definition
 from flowlearner.engine.given import as_json
 from flowlearner.errors import ParameterError, UsageError
 from flowlearner.interface import Param
 from flowlearner.operation import Operator
-from flowlearner.params import parse_param
+from flowlearner.params import ARTIFACT_PREFIX, parse_param
 from flowlearner.restoring import MAIN
-from flowlearner.sweep.space import Dimension, Point, Space
+from flowlearner.sweep.space import Dimension, Point, Space, is_same
 from flowlearner.types import Choice, LogRange, Range
 
-
-def write_space(space: Space) -> list[dict[str, Any]]:
-    """Return a space as JSON that `read_space` gives back."""
-    return [_write_dimension(d) for d in space.dimensions]
+FindStored = Callable[[Dimension, Any], Any]
 
 
-def _write_dimension(dimension: Dimension) -> dict[str, Any]:
+def write_space(space: Space, definition: Definition, find_stored: FindStored) -> list[dict[str, Any]]:
+    """Return a space as JSON that `read_space` gives back.
+
+    Args:
+        find_stored: says how a value of a dimension is recorded that is an artifact of its own, else None.
+    """
+    by_name, params = {d.name: d for d in space.dimensions}, definition.interface.by_name
+
+    def write(name: str, value: Any) -> Any:
+        return find_stored(by_name[name], value) or _write_value(params[name], value)
+
+    return [_write_dimension(d, write) for d in space.dimensions]
+
+
+def _write_dimension(dimension: Dimension, write: Callable[[str, Any], Any]) -> dict[str, Any]:
     domain = dimension.domain
     body: dict[str, Any] = {"name": dimension.name, "is_int": dimension.is_int}
     if isinstance(domain, Choice):
-        body["values"] = [_write_value(v) for v in domain.values]
+        body["values"] = [write(dimension.name, v) for v in domain.values]
     else:
         body |= {"low": domain.low, "high": domain.high, "log": isinstance(domain, LogRange)}
         body["step"] = getattr(domain, "step", None)
     if dimension.when:
-        body["when"] = {name: [_write_value(v) for v in values] for name, values in dimension.when}
+        body["when"] = {name: [write(name, v) for v in values] for name, values in dimension.when}
     return body
 
 
-def _write_value(value: Any) -> Any:
+def _write_value(param: Param, value: Any) -> Any:
     if isinstance(value, Operator):
         return {"operator": f"{value.fn.__module__}:{value.fn.__qualname__}"}
     if isinstance(value, os.PathLike):
         return {"text": str(Path(value).absolute())}
-    if isinstance(value, tuple):
-        return {"tuple": [_write_value(v) for v in value]}
-    if isinstance(value, list):
-        return [_write_value(v) for v in value]
-    is_plain = value is None or (isinstance(value, (bool, int, float, str)) and not isinstance(value, Enum))
-    return value if is_plain else {"text": as_json(value)}
+    if type(value) in (list, tuple) and all(map(_is_verbatim, value)):
+        items = [_write_value(param, v) for v in value]
+        return items if isinstance(value, list) else {"tuple": items}
+    if isinstance(value, (list, tuple, dict, set, frozenset)):
+        # Classes in it would be lost in JSON.
+        encoded, sink = choose_codec(param.type.hint, value).encode(value, param.type.hint), io.BytesIO()
+        encoded.write(sink)
+        return {"codec": encoded.codec, "type": encoded.type, "data": b64encode(sink.getvalue()).decode()}
+    return value if _is_verbatim(value) else {"text": as_json(value)}
+
+
+def _is_verbatim(value: Any) -> bool:
+    """Tell whether JSON gives a value back as it is, or as the path that it names."""
+    if type(value) in (list, tuple):
+        return all(map(_is_verbatim, value))
+    is_plain = isinstance(value, (bool, int, float, str, os.PathLike)) and not isinstance(value, Enum)
+    return value is None or is_plain
 
 
 def read_space(stored: Sequence[Mapping[str, Any]], definition: Definition) -> Space:
@@ -84,6 +109,11 @@ def _read_value(param: Param, stored: Any) -> Any:
         return stored
     if "operator" in stored:
         return _find_operator(stored["operator"])
+    if "hash" in stored:
+        return f"{ARTIFACT_PREFIX}{stored['hash']}"
+    if "codec" in stored:
+        source = Source(b64decode(stored["data"]))
+        return get_codec(stored["codec"]).decode(source, param.type.hint, stored["type"])
     if "tuple" in stored:
         return tuple(_read_value(param, v) for v in stored["tuple"])
     try:
@@ -134,9 +164,9 @@ def _find_choice(dimension: Dimension, recorded: Any, definition: Definition) ->
 
 
 def _is_recorded(value: Any, recorded: Any) -> bool:
-    """Tell whether a value of a space is what a run has recorded: a file by its path, else by its JSON."""
-    if isinstance(recorded, Mapping) and "source" in recorded and isinstance(value, (str, os.PathLike)):
-        return recorded["source"] in (str(value), str(Path(value).absolute()))
+    """Tell whether a value of a space is what a run has recorded: a file by its content, else by its JSON."""
+    if isinstance(recorded, Mapping) and "hash" in recorded:
+        return bool(as_json(value) == f"{ARTIFACT_PREFIX}{recorded['hash']}")
     if isinstance(recorded, list) and isinstance(value, (list, tuple)):
         return len(recorded) == len(value) and all(map(_is_recorded, value, recorded))
-    return type(as_json(value)) is type(recorded) and as_json(value) == recorded
+    return is_same(as_json(value), recorded)

@@ -28,8 +28,8 @@ from flowlearner.engine.submit import Submission, get_user, new_run_id, opened
 from flowlearner.errors import FlowLearnerError, UsageError, shorten, suggest
 from flowlearner.inputs import InputResolver
 from flowlearner.lease import get_process_owner, is_dead
-from flowlearner.params import bind_params
-from flowlearner.records import CodeInfo, ErrorInfo, RunRecord, Status, SweepRecord
+from flowlearner.params import bind_params, check_limits
+from flowlearner.records import CodeInfo, ErrorInfo, Owner, RunRecord, Status, SweepRecord
 from flowlearner.sweep.beside import FlowBeside, FlowLink, find_current_flow
 from flowlearner.sweep.driver import Driver, Limits
 from flowlearner.sweep.interruption import Interruption
@@ -61,7 +61,7 @@ class SweepOptions:
     metric: str | tuple[str, ...] = ""
     mode: str | tuple[str, ...] = "max"
     trials: int | None = None
-    search: str = "random"
+    search: str = "tpe"
     stop: str | None = None
     seed: int = 0
     run_seed: int = 0
@@ -129,6 +129,7 @@ def prepare_sweep(
     probe = made.point_of([0.0] * len(made.dimensions))
     bound = bind_params(definition, {**fixed, **probe}, options.run_seed)
     graph = definition.compile(**bound.static)
+    check_limits(graph, bound.values)
     check_resources(graph)
     check_graphs(definition, made, bound.static)
     for name, value in bound.values.items():
@@ -235,12 +236,16 @@ class History:
         points: of trials that had begun and have not completed, by number.
         run_ids: of those trials.
         ended: numbers that stay as they are.
+        driver: the process that drove the sweep when all this was read.
+        sources: where the tables and files came from, by hash.
     """
 
     tally: Tally
     points: Mapping[int, Point] = field(default_factory=dict)
     run_ids: Mapping[int, str] = field(default_factory=dict)
     ended: frozenset[int] = frozenset()
+    driver: Owner | None = None
+    sources: Mapping[str, str | None] = field(default_factory=dict)
 
 
 def execute_sweep(
@@ -314,14 +319,11 @@ def run_sweep(
         maker, sweep = _begin(submission, sweep_id, catalog, store, history)
         if resumes:
             assert sweep.process is not None, "it is this one"
-            catalog.claim_sweep(sweep_id, sweep.process, is_dead)
+            catalog.claim_sweep(sweep_id, sweep.process, history.driver, is_dead)
             catalog.reopen_trials(list(history.run_ids.values()), sweep.process)
         else:
             catalog.store_crashes(is_dead)
-            with catalog.batch():
-                catalog.begin_sweep(sweep, read_environment())
-                # One that is killed at once can go on: its code is there from its beginning.
-                catalog.add_artifacts(maker.artifacts)
+            catalog.begin_sweep(sweep, read_environment(), maker.take_artifacts())
         note_flow = partial(_note_flow, catalog, sweep_id)
         if link is not None:
             note_flow(link)
@@ -397,8 +399,10 @@ def _begin(
         process=process,
         command=hide_secrets(first.options.command, first.secrets),
     )
-    maker = TrialMaker(submission.space, first, template, catalog, store, history.run_ids)
+    maker = TrialMaker(submission.space, first, template, catalog, store, history.run_ids, history.sources)
     maker.artifacts.append(snapshot)
+    # Whoever goes on with the sweep finds its workflow by what is recorded here.
+    maker.compile(first.bound.static)
     sweep = SweepRecord(
         id=sweep_id,
         workflow=definition.name,
@@ -408,7 +412,7 @@ def _begin(
         created_at=now,
         metrics=submission.objective.metrics,
         modes=submission.objective.modes,
-        spec=describe_spec(submission, maker.recorded),
+        spec=describe_spec(submission, maker),
         started_at=now,
         workflow_fingerprint=fingerprint,
         tags=dict(options.tags),
@@ -420,18 +424,14 @@ def _begin(
     return maker, sweep
 
 
-def describe_spec(submission: SweepSubmission, recorded: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how a sweep was asked for, as JSON.
-
-    Args:
-        recorded: the parameters as runs record them, tables and files by their content.
-    """
+def describe_spec(submission: SweepSubmission, maker: TrialMaker) -> dict[str, Any]:
+    """Return how a sweep was asked for, as JSON; tables and files are stored and named by their content."""
     options = submission.options
     secrets = submission.first.bound.secrets
     return {
         "space": submission.space.describe(),
-        "dimensions": write_space(submission.space),
-        "params": {n: v for n, v in recorded.items() if n in submission.fixed and n not in secrets},
+        "dimensions": write_space(submission.space, submission.definition, maker.find_stored),
+        "params": {n: v for n, v in maker.recorded.items() if n in submission.fixed and n not in secrets},
         "secret_params": [n for n in submission.fixed if n in secrets],
         "trials": submission.total,
         "search": options.search,

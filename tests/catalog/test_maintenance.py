@@ -100,6 +100,14 @@ def test_a_purged_run_leaves_nothing_that_others_do_not_use(some: Catalog) -> No
     assert some.get_run("b").nodes[0].outputs == (make_output(1),)
 
 
+def test_what_a_purged_run_left_in_the_cache_names_no_run(some: Catalog) -> None:
+    some.record_nodes("a", [], [], [CacheEntry("k9", "a", "load", (make_output(1),), ())])
+    some.delete_runs(["a"])
+    some.purge_runs()
+    assert some.find_cache_entries(["k9"])["k9"].run_id == ""
+    assert some.get_run("b").nodes[0].cached_from == "a"
+
+
 def test_rows_of_a_purged_run_are_gone_from_every_table(some: Catalog) -> None:
     some.set_tags("a", {"x": "y"})
     some.append_metrics("a", [MetricPoint("m", 1.0)])

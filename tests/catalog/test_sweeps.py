@@ -45,7 +45,7 @@ def test_a_trial_that_has_ended_stays_as_it_is(catalog: Catalog) -> None:
 
 def test_a_driver_whose_sweep_was_taken_over_writes_nothing(catalog: Catalog) -> None:
     begin_sweep(catalog, "a")
-    catalog.claim_sweep("a", OTHER, lambda _: True)
+    catalog.claim_sweep("a", OTHER, PROCESS, lambda _: True)
     with pytest.raises(CatalogError, match="taken over by another process"):
         catalog.record_trials("a", PROCESS, make_trials("a", [COMPLETED]), {"train": 1})
     assert catalog.list_trials("a") == []
@@ -56,7 +56,7 @@ def test_a_driver_whose_sweep_was_taken_over_writes_nothing(catalog: Catalog) ->
 def test_a_sweep_whose_driver_lives_is_not_claimed(catalog: Catalog) -> None:
     begin_sweep(catalog, "a")
     with pytest.raises(UsageError, match="driven by process 4711 on host already"):
-        catalog.claim_sweep("a", OTHER, lambda _: False)
+        catalog.claim_sweep("a", OTHER, PROCESS, lambda _: False)
     assert catalog.get_sweep("a").process == PROCESS
 
 
@@ -81,7 +81,7 @@ def test_a_wish_to_stop_is_seen_and_ends_with_a_claim(catalog: Catalog) -> None:
     assert not catalog.is_stop_requested("a")
     catalog.update_sweep("a", stop_requested=True)
     assert catalog.is_stop_requested("a")
-    catalog.claim_sweep("a", PROCESS, lambda _: False)
+    catalog.claim_sweep("a", PROCESS, PROCESS, lambda _: False)
     assert not catalog.is_stop_requested("a")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import flowlearner
 from flowlearner import Client
 from flowlearner.catalog import Catalog
 from flowlearner.config import get_settings
+from flowlearner.errors import CatalogError
 from tests.cli.conftest import Cli
 
 Run = Callable[..., dict[str, Any]]
@@ -89,7 +91,7 @@ CASES: dict[str, tuple[list[str], int, list[str]]] = {
     "an artifact that is not there": (
         ["tips.py:tips", "-p", "rows=artifact:00ff"],
         2,
-        ["no artifact '00ff'"],
+        ["parameter 'rows': no artifact '00ff'"],
     ),
     "a folder as a table": (["tips.py:tips", "-p", "rows=."], 1, ["expected a file, found the folder"]),
     "a missing column": (["tips.py:tips", "-p", "rows=other.csv"], 1, ["expects columns tip", "missing tip"]),
@@ -344,7 +346,8 @@ def test_a_server_that_does_not_answer_is_a_failure_of_the_platform(
     answer = cli("run", "tips.py:tips", "-p", "rows=tips.csv")
     assert answer.status == 3
     assert "http://127.0.0.1:9/api (from PREFECT_API_URL) does not answer" in answer.err
-    assert [s["state"] for s in cli("status", "--json").document] == ["unhealthy"]
+    states = {s["name"]: s["state"] for s in cli("status", "--json").document}
+    assert states == {"prefect": "unhealthy", "ray": "stopped", "schedules": "stopped"}
     checks = {c["name"]: c["state"] for c in cli("doctor", "--json").document["checks"]}
     assert checks["prefect"] == "broken"
 
@@ -357,6 +360,29 @@ def test_a_corrupt_catalog_is_named(cli: Cli, run_tips: Run, own_home: Path) -> 
     answer = cli("runs", "list")
     assert answer.status == 3
     assert "catalog.db" in answer.err
+
+
+def test_doctor_finds_what_the_check_of_the_catalog_finds(cli: Cli, run_tips: Run, own_home: Path) -> None:
+    run_tips()
+    with (own_home / "catalog.db").open("r+b") as file:
+        file.seek(4096)
+        file.write(bytes(range(256)) * 240)
+    assert cli("catalog", "check").status == 3
+    answer = cli("doctor", "--json")
+    assert answer.status == 3
+    (found,) = [c for c in answer.document["checks"] if c["name"] == "catalog"]
+    assert found["state"] == "broken"
+    assert "corrupt" in found["message"] or "damaged" in found["message"]
+
+
+def test_doctor_finds_a_damaged_stored_value(cli: Cli, run_tips: Run, own_home: Path) -> None:
+    run_tips()
+    with contextlib.closing(sqlite3.connect(own_home / "catalog.db")) as database, database:
+        database.execute("UPDATE artifact SET inline = x'00'")
+    assert cli("catalog", "check").status == 3
+    answer = cli("doctor")
+    assert answer.status == 3
+    assert "flowlearner catalog check" in answer.out
 
 
 def test_a_catalog_of_a_newer_schema_is_refused_with_the_cure(
@@ -394,3 +420,48 @@ def test_text_of_users_never_moves_the_cursor(cli: Cli, run_tips: Run) -> None:
     assert "\x07" not in shown
     assert "[bold]hello[/bold]" in shown
     assert json.loads(cli("runs", "show", run["id"], "--json").out)["notes"].startswith("\x1b")
+
+
+STORE_LOST = """
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+from flowlearner import operator, workflow
+
+
+@operator
+def lose(n: int) -> np.ndarray:
+    store = Path(os.environ["FLOWLEARNER_HOME"], "artifacts")
+    shutil.rmtree(store, ignore_errors=True)
+    store.touch()
+    return np.ones(n)
+
+
+@workflow(executor="local")
+def lost(n: int = 100_000) -> np.ndarray:
+    return lose(n)
+"""
+
+
+def fail_to_store(_: pytest.MonkeyPatch) -> None:
+    """Nothing is left to do: the operator has lost the store."""
+
+
+def fail_to_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    def record_nodes(*_: object) -> None:
+        raise CatalogError("the catalog is gone")
+
+    monkeypatch.setattr(Catalog, "record_nodes", record_nodes)
+
+
+@pytest.mark.parametrize("fail", [fail_to_store, fail_to_record])
+def test_the_json_of_a_failure_of_the_platform_names_the_run_that_had_begun(
+    cli: Cli, project: Path, monkeypatch: pytest.MonkeyPatch, fail: Callable[[pytest.MonkeyPatch], None]
+) -> None:
+    (project / "lost.py").write_text(STORE_LOST)
+    fail(monkeypatch)
+    answer = cli("run", "lost.py:lost", "--json")
+    assert answer.status == 3, answer.err
+    assert answer.document["error"]["run_id"] == Client().list_runs()[0].id

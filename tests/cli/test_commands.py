@@ -142,6 +142,24 @@ def test_lists_can_be_narrowed_and_sorted(cli: Cli, run_tips: Run) -> None:
     assert ids("--sort", "metric.mean", "--ascending") == [low, high]
 
 
+@pytest.mark.parametrize(
+    ("sort", "said"),
+    [
+        ("metric.meen", "No run has a metric 'meen'. Did you mean 'metric.mean'?"),
+        ("params.smalest", "No run has a param 'smalest'. Did you mean 'param.smallest'?"),
+        ("tag.team", "No run has a tag 'team'."),
+    ],
+)
+def test_an_order_that_no_run_has_is_refused_once_there_are_runs(
+    cli: Cli, run_tips: Run, sort: str, said: str
+) -> None:
+    assert cli("runs", "list", "--sort", sort, "--json").document == []
+    run_tips()
+    answer = cli("runs", "list", "--sort", sort)
+    assert (answer.status, answer.out) == (2, "")
+    assert answer.err == f"Error: cannot sort by '{sort}'. {said}\n"
+
+
 def test_search_finds_by_metric_param_and_tag(cli: Cli, run_tips: Run) -> None:
     run_tips("--smallest", "0")
     wanted = run_tips("--smallest", "2", "--tag", "team=ops")["id"]
@@ -190,6 +208,17 @@ def test_show_prints_params_nodes_outputs_and_metrics(cli: Cli, run_tips: Run) -
         assert text in shown
 
 
+def test_what_a_removed_run_computed_is_said_to_be_of_a_deleted_run(cli: Cli, run_tips: Run) -> None:
+    first, _ = run_tips(), run_tips()
+    cli("runs", "delete", first["id"])
+    assert cli("catalog", "gc", "--yes").status == 0
+    plan = cli("run", "tips.py:tips", "-p", "rows=tips.csv", "--executor", "local", "--plan").out
+    shown = cli("runs", "show", run_tips()["id"]).out
+    for text in (plan, shown):
+        assert "from a deleted run" in text
+        assert first["id"][:8] not in text
+
+
 def test_logs_have_what_operators_print(cli: Cli, run_tips: Run) -> None:
     run = run_tips()
     lines = cli("runs", "logs", run["id"], "--json").document
@@ -204,6 +233,20 @@ def test_logs_point_to_the_run_that_computed_what_was_cached(cli: Cli, run_tips:
     assert "No lines" in answer.out
     assert answer.err.endswith(f"flowlearner runs logs {first['id'][:8]}\n")
     assert cli("runs", "logs", first["id"]).err == ""
+
+
+def test_logs_do_not_point_to_the_run_that_they_are_of(cli: Cli, project: Path) -> None:
+    (project / "twins.py").write_text(
+        "from flowlearner import operator, workflow\n"
+        "@operator\ndef work(a: int) -> int:\n    print('working')\n    return a\n"
+        "@workflow\ndef flow(a: int = 1) -> list[int]:\n    return [work(a), work(a)]\n"
+    )
+    cli("run", "twins.py:flow", "--executor", "local")
+    run = Client().list_runs()[0].refresh()
+    assert [n.cached_from for n in run.nodes] == [None, run.id]
+    assert cli("runs", "logs", run.id).err == ""
+    shared = cli("runs", "logs", run.id, "--node", run.nodes[1].name)
+    assert shared.err.endswith(f"flowlearner runs logs {run.id[:8]}\n")
 
 
 def test_logs_of_a_failed_run_point_to_its_error(cli: Cli, run_tips: Run, project: Path) -> None:

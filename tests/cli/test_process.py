@@ -262,3 +262,43 @@ def test_logs_are_followed_until_the_run_ends(project: Path) -> None:
         running.communicate(timeout=30)
     assert (following.returncode, err) == (0, "")
     assert [line.rpartition("talk: ")[2] for line in out.splitlines()] == ["last"]
+
+
+LINGERING = """
+import os
+import sys
+import threading
+import time
+
+from flowlearner.cli.main import main
+
+
+def linger(word, write=os.write, sleep=time.sleep):
+    write(1, word)
+    sleep(2)
+
+
+class Slow:
+    def __del__(self, linger=linger):
+        linger(b"freeing\\n")
+
+
+kept = Slow()
+threading._register_atexit(linger, b"draining\\n")
+sys.exit(main())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("moment", "status"), [("draining\n", 130), ("freeing\n", 0)])
+def test_an_interrupt_after_the_last_line_of_a_command_says_nothing(moment: str, status: int) -> None:
+    # What Prefect's client has not sent yet is sent when all else has ended.
+    command = [sys.executable, "-c", LINGERING, "--version"]
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=REPOSITORY, start_new_session=True, **options) as process:
+        assert process.stdout is not None
+        while process.stdout.readline() != moment:
+            assert process.poll() is None, "the moment never came"
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (status, "")

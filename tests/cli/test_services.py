@@ -64,7 +64,7 @@ def test_up_in_the_foreground_stops_what_it_started_at_an_interrupt(project: Pat
                 assert line, f"it ended early: {said}"
                 said += line
             process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=30)
+            out, err = process.communicate(timeout=90)
         finally:
             process.kill()
             call(project, "down")

@@ -92,6 +92,25 @@ def test_the_failure_of_an_operator_shows_its_own_lines(cli: Cli, run_tips: Run,
     assert text.count("IndexError") == 1
 
 
+@pytest.mark.parametrize("show", [print_result, print_run])
+def test_of_several_failures_the_first_is_shown_whole_and_the_others_named(
+    show: Any, cli: Cli, project: Any
+) -> None:
+    (project / "raising.py").write_text(
+        "from flowlearner import operator, workflow\n"
+        "@operator\ndef work(a: int) -> int:\n    raise ValueError(f'no {a}\\nsecond line')\n"
+        "@workflow\ndef flow(a: int = 1) -> list[int]:\n    return [work(n) for n in (1, 2, 3)]\n"
+    )
+    cli("run", "raising.py:flow", "--executor", "local")
+    console = make_terminal(100)
+    show(console, Client().list_runs()[0].refresh(), {})
+    text = "\n".join(read(console))
+    first = text.index("node 'work' failed: ValueError: no 1")
+    assert text[first:].count("no 1") == 1
+    for node, number in (("work_2", 2), ("work_3", 3)):
+        assert f"node '{node}' failed: ValueError: no {number} second line" in text[first:]
+
+
 def test_a_structure_is_shown_with_its_beginning(cli: Cli, project: Any) -> None:
     (project / "structured.py").write_text(
         "from flowlearner import operator, workflow\n"

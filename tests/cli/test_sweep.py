@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from flowlearner import Client
+from flowlearner import Client, Metric, operator, workflow
+from flowlearner.cli.sweep_show import make_run_arguments
 from tests.cli.conftest import Answer, Cli
 
 GUESS = '''
@@ -151,6 +152,22 @@ def test_the_command_for_the_best_trial_gives_the_same_value(sweep: Sweep, cli: 
     run = cli(*arguments[1:], "--json").document
     assert run["metrics"]["result"] == best.values[0]
     assert all(node["cached"] for node in run["nodes"])
+
+
+@operator(cache=False)
+def measure(text: str | None) -> Metric:
+    return float(len(text or ""))
+
+
+@workflow(executor="local")
+def optional(text: str | None = None) -> Metric:
+    return measure(text)
+
+
+def test_the_command_for_a_trial_gives_no_text_for_none() -> None:
+    found = optional.sweep({"text": [None, "none"]}, search="grid")
+    commands = [make_run_arguments(found, trial, "f.py:optional") for trial in found.trial_records]
+    assert commands == [f"run f.py:optional {more}--executor local" for more in ("", "-p text=none ")]
 
 
 def test_the_same_seed_gives_the_same_points(sweep: Sweep) -> None:

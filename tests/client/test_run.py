@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ import pytest
 from flowlearner import ArtifactError, Client, NotFoundError, RunFailed
 from flowlearner.client import Outputs, Run
 from flowlearner.lease import is_dead
-from flowlearner.records import Artifact, NodeRun, Owner, RunRecord, Status
+from flowlearner.records import Artifact, LogLine, NodeRun, Owner, RunRecord, Status
 from tests.client.flows import Thing, begin_run, curves, failing, make_dead_process, things, tips
 
 
@@ -169,6 +169,24 @@ def test_reading_a_crash_stores_nothing_and_store_crashes_does(client: Client) -
     assert stored.error is not None
     assert client.catalog.get_run("live").status is Status.RUNNING
     assert client.store_crashes() == []
+
+
+@pytest.mark.parametrize("sign", ["none", "node", "log"])
+def test_a_crashed_run_ended_at_its_last_recorded_sign_of_life(client: Client, sign: str) -> None:
+    begin_run(client, "dead", make_dead_process())
+    began = client.catalog.get_run("dead").started_at
+    assert began is not None
+    later, last = began + timedelta(seconds=5), began + timedelta(seconds=13)
+    if sign != "none":
+        node = NodeRun("a", "op", 0, Status.RUNNING, started_at=last if sign == "node" else later)
+        line = LogLine(last if sign == "log" else later, "INFO", "still here", "a")
+        client.catalog.record_nodes("dead", [node], logs=[line])
+    expected = began if sign == "none" else last
+    assert client.get_run("dead").record.finished_at == expected
+    assert client.list_runs()[0].record.finished_at == expected
+    client.store_crashes()
+    assert client.get_run("dead").duration_s == (0 if sign == "none" else 13)
+    assert client.search("duration > 60") == []
 
 
 def test_a_query_for_crashed_runs_finds_one_whose_process_is_dead(client: Client) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -229,10 +231,10 @@ def test_a_folder_as_target_is_refused(client: Client, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["no/such/rows.csv", "no/such/rows.arrow", "no/such/rows.parquet"])
-def test_a_target_that_cannot_be_written_is_a_storage_error(
+def test_a_target_in_a_folder_that_is_not_there_is_wrong_usage(
     client: Client, tmp_path: Path, name: str
 ) -> None:
-    with pytest.raises(StorageError, match=f"cannot write '.*{name}': No such file or directory"):
+    with pytest.raises(UsageError, match=f"cannot write '.*{name}': there is no folder '.*no/such'"):
         client.save_output(tips.run().id, "rows", tmp_path / name)
 
 
@@ -240,18 +242,29 @@ def test_a_target_that_cannot_be_written_is_a_storage_error(
     ("flow", "output", "suffix"),
     [(tips, "mean", ".json"), (tips, "rows", ".csv"), (drawing, "chart", ".html")],
 )
-def test_a_file_as_parent_of_the_target_is_a_storage_error(
+def test_a_file_as_parent_of_the_target_is_wrong_usage(
     client: Client, tmp_path: Path, flow: Any, output: str, suffix: str
 ) -> None:
     (tmp_path / "file").write_text("")
     run: Run = flow.run()
-    with pytest.raises(StorageError, match="Not a directory"):
+    with pytest.raises(UsageError, match="there is no folder"):
         client.save_output(run.id, output, tmp_path / "file" / f"x{suffix}")
 
 
-def test_a_model_in_a_folder_that_is_not_there_is_a_storage_error(client: Client, tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="cannot write"):
-        client.save_output(drawing.run().id, "model", tmp_path / "no" / "m.ubj")
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [(errno.EACCES, UsageError), (errno.EROFS, UsageError), (errno.ENOSPC, StorageError)],
+)
+def test_a_place_that_the_user_may_not_write_is_wrong_usage_and_a_full_disk_is_not(
+    number: int, expected: type[Exception], client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def touch(path: Path) -> None:
+        raise OSError(number, os.strerror(number))
+
+    run_id = tips.run().id
+    monkeypatch.setattr(Path, "touch", touch)
+    with pytest.raises(expected, match=f"cannot write '.*rows.csv': {os.strerror(number)}"):
+        client.save_output(run_id, "rows", tmp_path / "rows.csv")
 
 
 def test_an_unknown_output_writes_nothing(client: Client, tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_a_lost_artifact_runs_its_node_again_and_repairs_the_store(calls: list[s
     calls.clear()
     second = simple.run(n=big)
     assert "load" in calls
-    assert "artifact lost" in str(second.nodes[0].miss_reason)
+    assert second.nodes[0].miss_reason == "artifact lost: its file is not what was stored"
     assert second.outputs.mean == first.outputs.mean
     calls.clear()
     simple.run(n=big)

@@ -20,7 +20,8 @@ import pytest
 
 from flowlearner.config import Settings, get_settings
 from flowlearner.engine.endpoint import ask
-from flowlearner.engine.server import _is_free, ensure_server, get_server, stop_server
+from flowlearner.engine.local_server import _is_free
+from flowlearner.engine.server import ensure_server, get_server, stop_server
 from flowlearner.errors import ServerError, StorageError
 from flowlearner.lease import get_boot_id
 from tests.engine.processes import is_running, wait_until

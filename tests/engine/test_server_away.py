@@ -15,7 +15,8 @@ import pytest
 
 from flowlearner import Client
 from flowlearner.config import get_settings
-from flowlearner.engine.server import _is_free, ensure_server, get_server, stop_server
+from flowlearner.engine.local_server import _is_free
+from flowlearner.engine.server import ensure_server, get_server, stop_server
 from flowlearner.records import Status
 from tests.engine.api import Api
 from tests.engine.processes import wait_until

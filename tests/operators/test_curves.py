@@ -145,12 +145,16 @@ def test_dart_is_judged_like_any_booster(curve: list[dict[str, Any]]) -> None:
 
 
 @pytest.mark.parametrize("last", [1, 2, 7, 8, 100, 1001, 10_000])
-def test_a_training_is_judged_fifty_times_at_most_and_at_its_end(last: int) -> None:
+def test_a_training_is_judged_seventy_times_at_most_and_at_its_end(last: int) -> None:
     steps = list_judged(last)
     assert steps[-1] == last
-    assert len(steps) <= 50
+    assert len(steps) <= 70
     assert steps == sorted(set(steps))
 
 
 def test_models_of_different_length_are_judged_at_the_same_steps() -> None:
     assert list_judged(75)[:-1] == [s for s in list_judged(300) if s < 75]
+
+
+def test_models_are_judged_where_halving_compares_them() -> None:
+    assert {4, 12, 36} <= set(list_judged(100))

@@ -76,6 +76,6 @@ def test_poor_trials_are_stopped_and_keep_their_curves(train: Operator) -> None:
     assert [step for step, _ in curves[0.1]] == list_judged(STEPS)
     assert sweep.best is not None
     assert curves[0.1][-1][1] == pytest.approx(sweep.best.metrics["auc"])
-    assert {n: curves[n][-1][0] for n in noises[1:]} == dict.fromkeys(noises[1:], 4)
+    assert {n: curves[n][-1][0] for n in noises[1:]} == dict.fromkeys(noises[1:], 8)
     # What was stored is the whole model.
     assert len(predict(sweep.best.outputs.model, make_rows(2, 0.1))) == 300

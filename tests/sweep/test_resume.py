@@ -10,7 +10,7 @@ import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pytest
 
@@ -18,7 +18,9 @@ from flowlearner import Client, Metric, Range, Sweep, UsageError, Workflow, oper
 from flowlearner.config import get_settings
 from flowlearner.loading import load_workflow
 from flowlearner.records import Status
+from flowlearner.sweep import resume
 from flowlearner.sweep.resume import resume_sweep, retry_sweep
+from flowlearner.sweep.submit import execute_sweep
 
 FLOW = """
     import time
@@ -199,6 +201,52 @@ def test_failed_trials_run_again_under_their_numbers(own_home: Path) -> None:
     assert again.node_executions == {"pick": 9}
     assert again.best.params["x"] == 6
     assert again.best.error is None
+
+
+@operator
+def double(x: int) -> int:
+    return 2 * x
+
+
+@workflow(executor="local")
+def doubled(x: Annotated[int, Range(1, 3)] = 1) -> Metric:
+    return pick(double(x), 3)
+
+
+def test_what_a_trial_ran_before_it_ran_again_is_its_own(own_home: Path) -> None:
+    sweep = doubled.sweep(search="grid")
+    assert sweep.counts == {"COMPLETED": 1, "FAILED": 2}
+    (own_home / "mended").touch()
+    retry_sweep(sweep.id, get_settings(), definition=doubled)
+    with Client() as client:
+        runs = [client.get_run(t.run_id) for t in sweep.refresh().trial_records]
+    nodes = [n for run in runs for n in run.record.nodes if n.name == "double"]
+    assert [(n.status, n.cached, n.cached_from) for n in nodes] == [(Status.COMPLETED, False, None)] * 3
+    assert sweep.node_executions == {"double": 3, "pick": 5}
+    assert sweep.node_savings == {n: {"shared": 0, "reused": 0} for n in ("double", "pick")}
+
+
+def test_who_read_a_sweep_before_another_process_went_on_with_it_does_not_run_it_again(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed = kill_in_the_middle(project, search="random")
+    code = (
+        "from flowlearner.config import get_settings; from flowlearner.sweep.resume import resume_sweep; "
+        f"resume_sweep({killed.id!r}, get_settings())"
+    )
+
+    def execute_after_another(*args: Any, **options: Any) -> str:
+        subprocess.run([sys.executable, "-c", code], check=True, cwd=project, timeout=60)
+        return execute_sweep(*args, **options)
+
+    monkeypatch.setattr(resume, "execute_sweep", execute_after_another)
+    with pytest.raises(UsageError, match="went on with it"):
+        resume_sweep(killed.id, get_settings())
+    with Client() as client:
+        sweep = client.get_sweep(killed.id)
+    assert sweep.status is Status.COMPLETED
+    assert [t.number for t in sweep.trial_records] == list(range(TRIALS))
+    assert sweep.node_executions["score"] <= TRIALS + 2 * (os.cpu_count() or 1)
 
 
 def test_the_best_trial_alone_gives_the_same_value(project: Path) -> None:

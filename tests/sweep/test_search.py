@@ -370,9 +370,9 @@ def test_values_that_are_equal_and_of_different_types_are_restored_apart() -> No
 def test_a_restored_trial_that_goes_on_reports_and_ends_as_another() -> None:
     searcher = make("random", BOWL, stop="asha")
     for number in range(9):
-        searcher.restore(number, {"x": 0.0, "y": 0.0}, Status.COMPLETED, [1.0], [(4, 1.0)])
+        searcher.restore(number, {"x": 0.0, "y": 0.0}, Status.COMPLETED, [1.0], [(8, 1.0)])
     searcher.restore(9, {"x": 0.0, "y": 0.0}, Status.RUNNING, None)
-    assert searcher.report(9, 4, 100.0) is True
+    assert searcher.report(9, 8, 100.0) is True
     searcher.tell(9, Status.PRUNED, None)
 
 
@@ -400,18 +400,18 @@ def test_what_is_better_depends_on_the_mode() -> None:
     searcher = make("random", BOWL, stop="asha", objective=Objective(("auc",), ("max",)))
     for number in range(9):
         searcher.ask(number)
-        searcher.report(number, 4, 0.5)
+        searcher.report(number, 8, 0.5)
     searcher.ask(9)
     searcher.ask(10)
-    assert searcher.report(9, 4, 0.1) is True
-    assert searcher.report(10, 4, 0.9) is False
+    assert searcher.report(9, 8, 0.1) is True
+    assert searcher.report(10, 8, 0.9) is False
 
 
 def test_asha_stops_nobody_in_the_first_steps() -> None:
     searcher = make("random", BOWL, stop="asha")
     for number in range(20):
         searcher.ask(number)
-        assert not any(searcher.report(number, step, float(number)) for step in range(1, 4))
+        assert not any(searcher.report(number, step, float(number)) for step in range(1, 8))
 
 
 def test_the_first_trials_are_not_stopped_by_the_median() -> None:
@@ -432,8 +432,8 @@ def test_the_rungs_of_asha_are_known_after_a_restart() -> None:
     tell_earlier(searcher)
     for s in (searcher, fresh):
         s.ask(9)
-    assert searcher.report(9, 4, 8.5) is True
-    assert fresh.report(9, 4, 8.5) is False
+    assert searcher.report(9, 8, 8.5) is True
+    assert fresh.report(9, 8, 8.5) is False
 
 
 @pytest.mark.parametrize("stop", ["asha", "median"])

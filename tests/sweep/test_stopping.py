@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -81,6 +82,48 @@ def test_curves_of_trials_that_hit_count_for_those_to_come() -> None:
     trials = by_x(sweep)
     assert {x: t.status for x, t in trials.items() if x != 1} == dict.fromkeys([9, 8, 7, 6], Status.COMPLETED)
     assert trials[1].status is Status.PRUNED
+
+
+@operator
+def halve(x: int) -> int:
+    time.sleep(1 if x == 7 else 0)
+    return x % 5 // 2
+
+
+@operator
+def grow(x: int) -> int:
+    for step in range(1, STEPS + 1):
+        time.sleep(x / 50 if x < 4 else 0)
+        flowlearner.report(step=step, auc=x * step / 100)
+    return x
+
+
+@operator(cpus=os.cpu_count() or 1)
+def weigh(half: int) -> int:
+    return half
+
+
+@operator
+def judge(x: int, weight: int) -> Metric:
+    return x * STEPS / 100 + weight
+
+
+@workflow(executor="local")
+def weighed(x: Annotated[int, Range(1, 9)] = 1) -> Scores:
+    half = halve(x)
+    return Scores(auc=judge(grow(x), weigh(half)))
+
+
+def test_a_call_that_stopped_trials_had_in_common_runs_for_a_later_one() -> None:
+    weighed.sweep({"x": [6]}, search="grid")
+    # 2 and 3 wait for one weigh(1), which finds no room while both grow; 7 wants it when nobody else does.
+    sweep = weighed.sweep({"x": [6, 2, 3, 7]}, search="grid", stop="asha", parallel=2)
+    assert {x: t.status for x, t in by_x(sweep).items()} == {
+        6: Status.COMPLETED,
+        2: Status.PRUNED,
+        3: Status.PRUNED,
+        7: Status.COMPLETED,
+    }
 
 
 FLOW = """
