@@ -164,9 +164,10 @@ def _find_choice(dimension: Dimension, recorded: Any, definition: Definition) ->
 
 
 def _is_recorded(value: Any, recorded: Any) -> bool:
-    """Tell whether a value of a space is what a run has recorded: a file by its content, else by its JSON."""
-    if isinstance(recorded, Mapping) and "hash" in recorded:
-        return bool(as_json(value) == f"{ARTIFACT_PREFIX}{recorded['hash']}")
+    """Tell whether a value of a space is what a run has recorded: a file by content or path, else by its JSON."""
+    if isinstance(recorded, Mapping) and "hash" in recorded and isinstance(value, (str, os.PathLike)):
+        names = (f"{ARTIFACT_PREFIX}{recorded['hash']}", recorded["source"])
+        return os.fspath(value) in names or str(Path(value).absolute()) in names
     if isinstance(recorded, list) and isinstance(value, (list, tuple)):
         return len(recorded) == len(value) and all(map(_is_recorded, value, recorded))
     return is_same(as_json(value), recorded)
