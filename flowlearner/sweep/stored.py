@@ -164,7 +164,7 @@ def _find_choice(dimension: Dimension, recorded: Any, definition: Definition) ->
 
 
 def _is_recorded(value: Any, recorded: Any) -> bool:
-    """Tell whether a value of a space is what a run has recorded: files by content or path, others by JSON."""
+    """Tell whether a value of a space is what a run has recorded: files by content or path."""
     if isinstance(recorded, Mapping) and "hash" in recorded and isinstance(value, (str, os.PathLike)):
         names = (f"{ARTIFACT_PREFIX}{recorded['hash']}", recorded["source"])
         return os.fspath(value) in names or str(Path(value).absolute()) in names
