@@ -110,13 +110,12 @@ def _up(
     settings = get_settings()
     states = {s.name: s.state for s in _look(settings)}
     before = {name for name, state in states.items() if state == "running"}
-    if states["prefect"] != "stopped":
-        # One that does not answer is told before anything else is started.
-        ensure_server(settings, say)
+    # One that does not answer is told before anything else is started.
+    url = ensure_server(settings, say) if states["prefect"] != "stopped" else ""
     with ThreadPoolExecutor(1) as helper:
         # Both take seconds to start.
         getting_ray = helper.submit(ensure_ray, settings, say)
-        url = ensure_server(settings, say)
+        url = url or ensure_server(settings, say)
         ensure_runner(settings, url, say)
         getting_ray.result()
     services = _look(settings)

@@ -27,12 +27,12 @@ from typing import Annotated
 from pydantic import ConfigDict, Field, TypeAdapter
 
 from flowlearner.config import Settings
+from flowlearner.engine.background import HOST, find_free_port, tell_tail, wait_until
 from flowlearner.engine.endpoint import ask
 from flowlearner.errors import ServerError, StorageError
 from flowlearner.lease import find_process_age_s, find_process_start, get_boot_id, is_alive
 from flowlearner.records import Owner
 
-HOST = "127.0.0.1"
 PREFERRED_PORT = 4200
 START_LIMIT_S = 60.0
 START_TRIES = 3
@@ -41,7 +41,6 @@ ANSWER_LIMIT_S = 30.0
 STOP_LIMIT_S = 10.0
 SPAWN_LIMIT_S = 10.0
 LOG_LIMIT_BYTES = 5 * 1024 * 1024
-LOG_TAIL_LINES = 15
 # What a new server writes at least, its database and its log.
 ROOM_BYTES = 1024 * 1024
 
@@ -109,10 +108,10 @@ class ServerState:
         if group == os.getpgrp() or group != os.getsid(self.pid):
             group = 0
         os.kill(self.pid, signal.SIGTERM)
-        if not _wait_until(lambda: not self.lives, STOP_LIMIT_S):
+        if not wait_until(lambda: not self.lives, STOP_LIMIT_S):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
-            if not _wait_until(lambda: not self.lives, STOP_LIMIT_S):
+            if not wait_until(lambda: not self.lives, STOP_LIMIT_S):
                 raise ServerError(
                     f"The local Prefect server (pid {self.pid}) cannot be ended. End it by hand."
                 )
@@ -192,7 +191,7 @@ class LocalServer:
         cost = "first use; about 10 s" if first_use else "about 5 s"
         tried: int | None = None
         for choice in ports:
-            port = choice or _choose_port()
+            port = choice or find_free_port()
             page = f"http://{HOST}:{port}"
             if tried is None:
                 say(f"Starting a local Prefect server ({cost}): {page} - stop it with `flowlearner down`")
@@ -239,7 +238,7 @@ class LocalServer:
             if time.monotonic() > deadline:
                 raise ServerError(
                     f"The local Prefect server cannot be started: {self.state_path} was not written."
-                    + self._tail(begin)
+                    + tell_tail(self.log_path, begin)
                 )
             time.sleep(0.01)
         return state, begin
@@ -252,7 +251,9 @@ class LocalServer:
             if not state.lives:
                 if not _is_free(state.port):
                     raise _PortTaken
-                raise ServerError(f"The local Prefect server ended while it was starting.{self._tail(begin)}")
+                raise ServerError(
+                    f"The local Prefect server ended while it was starting.{tell_tail(self.log_path, begin)}"
+                )
             home = _ask_home(state.url)
             if home == str(self.folder):
                 started = find_process_start(state.pid)
@@ -266,7 +267,7 @@ class LocalServer:
                 state.end()
                 raise ServerError(
                     f"The local Prefect server did not answer within {START_LIMIT_S:g} s "
-                    f"and was stopped.{self._tail(begin)}"
+                    f"and was stopped.{tell_tail(self.log_path, begin)}"
                 )
             time.sleep(pause)
             pause = min(pause * 1.3, 0.25)
@@ -380,15 +381,6 @@ class LocalServer:
     def _log_size(self) -> int:
         return self.log_path.stat().st_size if self.log_path.exists() else 0
 
-    def _tail(self, begin: int) -> str:
-        with self.log_path.open("rb") as log:
-            log.seek(begin)
-            lines = log.read().decode(errors="replace").splitlines()
-        last = [line for line in lines if line.strip()][-LOG_TAIL_LINES:]
-        if not last:
-            return f" Its log {self.log_path} says nothing."
-        return f" The end of its log {self.log_path}:\n" + "\n".join(f"  {line}" for line in last)
-
 
 def _ask_home(url: str) -> str | None:
     """Return the home of the Prefect server at an address; None where none answers, "" if it won't tell."""
@@ -409,19 +401,3 @@ def _is_free(port: int) -> bool:
         except OSError:
             return False
         return True
-
-
-def _choose_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _wait_until(holds: Callable[[], bool], limit_s: float) -> bool:
-    deadline = time.monotonic() + limit_s
-    while not holds():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True

@@ -8,9 +8,7 @@ import os
 import re
 import secrets
 import shlex
-import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -34,6 +32,7 @@ from flowlearner.engine.base import (
 )
 from flowlearner.engine.binding import Binder, find_secrets, is_artifact
 from flowlearner.engine.given import bind_values, describe_params
+from flowlearner.engine.interruption import Interruption
 from flowlearner.engine.local import LocalLauncher
 from flowlearner.engine.logs import captured, hide_secrets
 from flowlearner.engine.node import describe_error
@@ -219,7 +218,7 @@ def run_submission(
 ) -> str:
     """Record a submission as a run, drive its nodes with a launcher, and record how it ended."""
     run_id = run_id or new_run_id()
-    with opened(submission.settings) as (catalog, store), captured(), _Interruption() as interruption:
+    with opened(submission.settings) as (catalog, store), captured(), Interruption() as interruption:
         record, workflow, operators = describe_run(submission, run_id, flow_run_id, api_url)
         snapshot = (
             submission.origin.snapshot
@@ -254,7 +253,7 @@ def run_submission(
             # To read large inputs takes a while, in which people look for the run.
             failure = read_inputs(submission, resolver, context, values)
             if failure is None:
-                interruption.scheduler = scheduler
+                interruption.steps = (scheduler.cancel,)
                 scheduler.run(launcher)
                 status, failure = finish(scheduler)
             else:
@@ -270,7 +269,7 @@ def run_submission(
             submission.listener.run_finished(run_id, status)
             if on_status:
                 on_status(status, failure)
-        if interruption.happened:
+        if interruption.count:
             raise KeyboardInterrupt
         if scheduler.platform_error is not None:
             scheduler.platform_error.run_id = run_id
@@ -328,37 +327,6 @@ def finish_early(scheduler: Scheduler, status: Status, error: ErrorInfo) -> None
         if lost:
             word = "it runs" if len(lost) == 1 else "they run"
             context.listener.say(f"Not recorded, so that {word} again: {shorten(lost)}")
-
-
-class _Interruption:
-    """Lets the first Ctrl-C (or SIGTERM) cancel the run in good order; a second one interrupts at once.
-
-    Attributes:
-        scheduler: what is cancelled; before it is there, a signal interrupts at once.
-        happened: whether a signal came.
-    """
-
-    def __init__(self) -> None:
-        self.scheduler: Scheduler | None = None
-        self.happened = False
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> _Interruption:
-        # Only the main thread may set handlers; elsewhere whoever owns it decides.
-        if threading.current_thread() is threading.main_thread():
-            self._before = {n: signal.signal(n, self._handle) for n in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, *ignored: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _handle(self, number: int, frame: Any) -> None:
-        del number, frame
-        if self.happened or self.scheduler is None:
-            raise KeyboardInterrupt
-        self.happened = True
-        self.scheduler.cancel()
 
 
 def describe_run(

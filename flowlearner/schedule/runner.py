@@ -23,6 +23,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from flowlearner.config import Settings
+from flowlearner.engine.background import is_held, send_signal, tell_tail, wait_until
 from flowlearner.engine.server import ServerInfo
 from flowlearner.errors import ServerError, StorageError
 from flowlearner.lease import find_process_start, is_process
@@ -37,7 +38,6 @@ END_LIMIT_S = 8.0
 STOP_LIMIT_S = END_LIMIT_S + 7.0
 LOCK_TRIES_S = 2.0
 LOG_LIMIT_BYTES = 5 * 1024 * 1024
-LOG_TAIL_LINES = 15
 
 # A shell that ends at once starts it, so that the runner is nobody's child and nobody has to collect it.
 _DETACH = '"$@" >>"$0" 2>&1 & echo $!'
@@ -153,21 +153,6 @@ def held(path: Path, limit_s: float = LOCK_TRIES_S) -> Iterator[bool]:
         os.close(descriptor)
 
 
-def is_held(path: Path) -> bool:
-    """Say whether a living process holds a lock."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
-
-
 @contextlib.contextmanager
 def marked_running(settings: Settings, flow_run_id: str) -> Iterator[None]:
     """Let everybody know for how long this process works at a flow run."""
@@ -234,16 +219,20 @@ def ensure_runner(settings: Settings, url: str, say: Callable[[str], None] = lam
         started = find_process_start(pid) or 0.0
         while not is_held(files.lock_path):
             if time.monotonic() > deadline or is_process(pid, started) is False:
-                raise ServerError(f"The process that runs schedules does not start.{_tail(files, begin)}")
+                raise ServerError(
+                    f"The process that runs schedules does not start.{tell_tail(files.log_path, begin)}"
+                )
             time.sleep(0.05)
     while (info := get_runner(settings)).state != "running":
         if info.state == "stopped":
-            raise ServerError(f"The process that runs schedules ended at its start.{_tail(files, begin)}")
+            raise ServerError(
+                f"The process that runs schedules ended at its start.{tell_tail(files.log_path, begin)}"
+            )
         if time.monotonic() > deadline:
             stop_runner(settings)
             raise ServerError(
                 f"The process that runs schedules was not ready within {START_LIMIT_S:g} s "
-                f"and was stopped.{_tail(files, begin)}"
+                f"and was stopped.{tell_tail(files.log_path, begin)}"
             )
         time.sleep(0.05)
     return info
@@ -280,16 +269,6 @@ def _spawn(files: RunnerFiles, url: str) -> tuple[int, int]:
     return begin, int(done.stdout)
 
 
-def _tail(files: RunnerFiles, begin: int) -> str:
-    with files.log_path.open("rb") as log:
-        log.seek(begin)
-        lines = [line for line in log.read().decode(errors="replace").splitlines() if line.strip()]
-    if not lines:
-        return f" Its log {files.log_path} says nothing."
-    shown = "\n".join(f"  {line}" for line in lines[-LOG_TAIL_LINES:])
-    return f" The end of its log {files.log_path}:\n{shown}"
-
-
 def stop_runner(settings: Settings) -> bool:
     """Stop the runner and the runs that it has started; return whether one was running.
 
@@ -302,9 +281,9 @@ def stop_runner(settings: Settings) -> bool:
     was_held = is_held(files.lock_path)
     state = files.read_state()
     if state is not None:
-        _send(state.pid, signal.SIGTERM)
+        send_signal(state.pid, signal.SIGTERM)
         if not wait_until(lambda: not is_held(files.lock_path), STOP_LIMIT_S):
-            _send(state.pid, signal.SIGKILL)
+            send_signal(state.pid, signal.SIGKILL)
             if not wait_until(lambda: not is_held(files.lock_path), STOP_LIMIT_S):
                 raise ServerError(
                     f"The process that runs schedules (pid {state.pid}) cannot be ended. End it by hand."
@@ -323,23 +302,9 @@ def end_running(files: RunnerFiles) -> None:
     ):
         left = files.list_running()
         for _, pid in left:
-            _send(pid, number)
+            send_signal(pid, number)
         if not left or wait_until(lambda: not files.list_running(), pause_s):
             return
-
-
-def _send(pid: int, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, number)
-
-
-def wait_until(holds: Callable[[], bool], limit_s: float) -> bool:
-    deadline = time.monotonic() + limit_s
-    while not holds():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def make_state(url: str) -> RunnerState:

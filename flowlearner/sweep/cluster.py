@@ -6,9 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
-import socket
 import sys
-import tempfile
 import threading
 from collections.abc import Callable
 from time import monotonic
@@ -30,6 +28,7 @@ from flowlearner.engine.task import NodeTask
 from flowlearner.errors import ServerError
 from flowlearner.operation import Resources
 from flowlearner.records import ErrorInfo, MetricPoint
+from flowlearner.sweep.warm import explain_silence, find_ray_folder
 from flowlearner.sweep.worker import Code, Reply, WorkerRequest, install_code, is_installed, make_call
 
 CONNECT_S = 10.0
@@ -293,35 +292,23 @@ def connect(address: str) -> None:
     Raises:
         ServerError: the address does not answer in time.
     """
-    if address:
-        _check_answers(address)
+    silence = explain_silence(address, CONNECT_S)
+    if silence is not None:
+        raise ServerError(
+            f"FLOWLEARNER_RAY_ADDRESS: nothing answers at {address} ({silence}). Start the cluster, or leave "
+            "the variable empty to use this machine"
+        )
     # It says at each start that only who has its token may connect to a cluster of one's own.
     logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
     options: dict[str, Any] = {
-        "include_dashboard": False,
         "log_to_driver": False,
         "logging_level": logging.ERROR,
         "configure_logging": False,
     }
-    if address:
-        options = {k: v for k, v in options.items() if k != "include_dashboard"}
-    else:
-        options["_temp_dir"] = os.path.join(tempfile.gettempdir(), f"flowlearner-ray-{os.getuid()}")
+    if not address:
+        options |= {"include_dashboard": False, "_temp_dir": find_ray_folder()}
     try:
         ray.init(address=address or "local", **options)
     except (ConnectionError, RuntimeError, ValueError, GetTimeoutError) as error:
         where = f"the Ray cluster at {address}" if address else "a Ray cluster on this machine"
         raise ServerError(f"{where} does not start or answer: {error}") from error
-
-
-def _check_answers(address: str) -> None:
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdigit():
-        return
-    try:
-        socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
-    except OSError as error:
-        raise ServerError(
-            f"FLOWLEARNER_RAY_ADDRESS: nothing answers at {address} ({error.strerror or error}). Start the "
-            "cluster, or leave the variable empty to use this machine"
-        ) from error

@@ -20,6 +20,7 @@ from flowlearner.catalog import Catalog
 from flowlearner.config import Settings
 from flowlearner.definition import Definition
 from flowlearner.engine.base import Budget, RunListener, RunOptions, check_resources, utc_now
+from flowlearner.engine.interruption import Interruption
 from flowlearner.engine.local import LocalLauncher
 from flowlearner.engine.logs import captured, hide_secrets
 from flowlearner.engine.node import describe_error
@@ -32,7 +33,6 @@ from flowlearner.params import bind_params, check_limits
 from flowlearner.records import CodeInfo, ErrorInfo, Owner, RunRecord, Status, SweepRecord
 from flowlearner.sweep.beside import FlowBeside, FlowLink, find_current_flow
 from flowlearner.sweep.driver import Driver, Limits
-from flowlearner.sweep.interruption import Interruption
 from flowlearner.sweep.listener import SweepListener, Tally
 from flowlearner.sweep.making import TrialMaker, check_graphs
 from flowlearner.sweep.search import SEARCHES, Objective, Searcher, make_searcher
@@ -342,7 +342,7 @@ def run_sweep(
             tally=history.tally,
             known=frozenset(history.run_ids.values()),
         )
-        interruption.driver = driver
+        interruption.steps = (driver.drain, driver.stop)
         submission.listener.sweep_started(sweep_id, submission.total)
         if beside is not None:
             beside.begin(sweep_id, note_flow)

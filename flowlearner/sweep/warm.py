@@ -24,6 +24,7 @@ from pathlib import Path
 
 from flowlearner.capture import count_cpus
 from flowlearner.config import Settings
+from flowlearner.engine.background import find_free_port, is_held, send_signal, tell_tail, wait_until
 from flowlearner.errors import ServerError, StorageError
 from flowlearner.lease import get_boot_id
 
@@ -88,7 +89,7 @@ def get_ray(settings: Settings) -> RayInfo:
 
 
 def _look(files: _Files) -> RayInfo:
-    if not files.is_held():
+    if not is_held(files.lock_path):
         return RayInfo("stopped")
     warm = files.read_state()
     if warm is None:
@@ -102,7 +103,7 @@ def _look(files: _Files) -> RayInfo:
 def find_warm(settings: Settings) -> WarmCluster | None:
     """Return the kept cluster where it takes work, None where there is none."""
     files = _Files(settings)
-    warm = files.read_state() if files.is_held() and files.has_started() else None
+    warm = files.read_state() if is_held(files.lock_path) and files.has_started() else None
     return warm if warm is not None and _answers(warm.address) else None
 
 
@@ -145,12 +146,14 @@ def ensure_warm(settings: Settings, say: Callable[[str], None] = lambda _: None)
     deadline = time.monotonic() + START_LIMIT_S
     is_mine = _spawn(files, say)
     while (found := find_warm(settings)) is None:
-        if not files.is_held():
-            raise ServerError(f"Ray does not start.{files.tail()}")
+        if not is_held(files.lock_path):
+            raise ServerError(f"Ray does not start.{tell_tail(files.log_path, lines=TAIL_LINES)}")
         if time.monotonic() > deadline:
             if is_mine:
                 stop_warm(settings)
-            raise ServerError(f"Ray was not ready within {START_LIMIT_S:g} s.{files.tail()}")
+            raise ServerError(
+                f"Ray was not ready within {START_LIMIT_S:g} s.{tell_tail(files.log_path, lines=TAIL_LINES)}"
+            )
         time.sleep(0.05)
     return found
 
@@ -163,20 +166,20 @@ def stop_warm(settings: Settings) -> bool:
     """
     files = _Files(settings)
     deadline = time.monotonic() + NOTE_LIMIT_S
-    while (warm := files.read_state()) is None and files.is_held():
+    while (warm := files.read_state()) is None and is_held(files.lock_path):
         if time.monotonic() > deadline:
             raise ServerError(f"Ray is being started, but does not note its pid in {files.state_path}.")
         time.sleep(0.05)
-    was_held = files.is_held()
+    was_held = is_held(files.lock_path)
     if warm is None:
         return was_held
     if was_held:
-        _send(warm.pid, signal.SIGTERM)
-        _wait_until(lambda: not files.is_held(), STOP_LIMIT_S)
+        send_signal(warm.pid, signal.SIGTERM)
+        wait_until(lambda: not is_held(files.lock_path), STOP_LIMIT_S)
     # Where Ray's head was killed, some that it had started live on.
     for pid in _list_session(warm):
-        _send(pid, signal.SIGKILL)
-    if not _wait_until(lambda: not _list_session(warm), KILL_LIMIT_S):
+        send_signal(pid, signal.SIGKILL)
+    if not wait_until(lambda: not _list_session(warm), KILL_LIMIT_S):
         raise ServerError(f"Ray (pid {warm.pid}) cannot be ended. End it by hand.")
     files.state_path.unlink(missing_ok=True)
     return was_held
@@ -222,20 +225,6 @@ class _Files:
                 "Free some space or give access to it, or set FLOWLEARNER_HOME to another folder."
             ) from error
 
-    def is_held(self) -> bool:
-        """Say whether a cluster lives, or is just being started."""
-        try:
-            descriptor = os.open(self.lock_path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return False
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(descriptor)
-        return False
-
     def read_state(self) -> WarmCluster | None:
         """Return what the last cluster has noted since the machine was started; it may have ended."""
         try:
@@ -250,15 +239,6 @@ class _Files:
         except OSError:
             return False
 
-    def tail(self) -> str:
-        lines = [line for line in self.log_path.read_text(errors="replace").splitlines() if line.strip()]
-        shown = "\n".join(f"  {line}" for line in lines[-TAIL_LINES:])
-        return (
-            f" The end of its log {self.log_path}:\n{shown}"
-            if lines
-            else f" Its log {self.log_path} is empty."
-        )
-
 
 def _spawn(files: _Files, say: Callable[[str], None]) -> bool:
     """Start Ray's head as nobody's child, in a session of its own; return False where one holds the lock."""
@@ -270,17 +250,15 @@ def _spawn(files: _Files, say: Callable[[str], None]) -> bool:
             return False
         files.state_path.unlink(missing_ok=True)
         say("Starting Ray for sweeps - stop it with `flowlearner down`")
-        address = f"127.0.0.1:{_find_free_port()}"
+        address = f"127.0.0.1:{find_free_port()}"
         note = json.dumps({"address": address, "spawned_at": time.time(), "boot_id": get_boot_id()})[1:]
         env = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
         env |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(files.token_path)}
-        # Ray's sockets do not take long paths.
-        folder = Path(tempfile.gettempdir(), f"flowlearner-ray-{os.getuid()}")
         ray = [
             *(sys.executable, "-P", "-m", "ray.scripts.scripts", "start", "--head", "--block"),
             *(f"--port={address.rpartition(':')[2]}", "--node-ip-address=127.0.0.1"),
             *("--include-dashboard=false", "--disable-usage-stats"),
-            *(f"--num-cpus={count_cpus()}", f"--temp-dir={folder}"),
+            *(f"--num-cpus={count_cpus()}", f"--temp-dir={find_ray_folder()}"),
         ]
         with files.log_path.open("wb") as log:
             subprocess.run(
@@ -303,32 +281,21 @@ def _spawn(files: _Files, say: Callable[[str], None]) -> bool:
 
 
 def _answers(address: str) -> bool:
-    """Say whether something takes connections at an address; True of an address that names no port."""
+    return explain_silence(address, ANSWER_LIMIT_S) is None
+
+
+def explain_silence(address: str, limit_s: float) -> str | None:
+    """Say why nothing takes connections at an address; None where something does, or it names no port."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit():
-        return True
+        return None
     try:
-        socket.create_connection((host, int(port)), timeout=ANSWER_LIMIT_S).close()
-    except OSError:
-        return False
-    return True
+        socket.create_connection((host, int(port)), timeout=limit_s).close()
+    except OSError as error:
+        return str(error.strerror or error)
+    return None
 
 
-def _send(pid: int, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.kill(pid, number)
-
-
-def _wait_until(holds: Callable[[], bool], limit_s: float) -> bool:
-    deadline = time.monotonic() + limit_s
-    while not holds():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
-
-
-def _find_free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def find_ray_folder() -> str:
+    """Return where Ray keeps its sockets and logs: its sockets do not take long paths."""
+    return os.path.join(tempfile.gettempdir(), f"flowlearner-ray-{os.getuid()}")

@@ -1,23 +1,23 @@
-"""What Ctrl-C does to a sweep."""
+"""What Ctrl-C does to a run or a sweep."""
 
 from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 from typing import Any
-
-from flowlearner.sweep.driver import Driver
 
 
 class Interruption:
-    """Ctrl-C (or SIGTERM) once lets the trials in flight end, twice stops them, a third time interrupts.
+    """Each Ctrl-C (or SIGTERM) takes one more step towards the end; where none is left, it interrupts.
 
     Attributes:
+        steps: of what goes on, the gentlest first; none before it has begun.
         count: how many signals came.
     """
 
     def __init__(self) -> None:
-        self.driver: Driver | None = None
+        self.steps: tuple[Callable[[], object], ...] = ()
         self.count = 0
         self._before: dict[int, Any] = {}
 
@@ -34,9 +34,6 @@ class Interruption:
     def _handle(self, number: int, frame: Any) -> None:
         del number, frame
         self.count += 1
-        if self.driver is None or self.count > 2:
+        if self.count > len(self.steps):
             raise KeyboardInterrupt
-        if self.count == 1:
-            self.driver.drain()
-        else:
-            self.driver.stop()
+        self.steps[self.count - 1]()
