@@ -17,6 +17,7 @@ FlowLearnerError
 │   └── NotFoundError         an id, name, file or output that does not exist (also LookupError)
 └── PlatformError             exit status 3: the platform failed
     ├── CatalogError          the catalog is locked, corrupt, unreachable or of a newer schema
+    ├── LeaseLost             another process took the run for dead and has recorded its end
     ├── ArtifactError         a stored artifact is missing, truncated or corrupt
     ├── StorageError          bytes could not be written: disk full, no permission
     └── ServerError           the Prefect server does not start or answer
@@ -183,6 +184,10 @@ class CompileError(UsageError):
 
 class CatalogError(PlatformError):
     """The catalog is locked, corrupt, unreachable, or of a newer schema."""
+
+
+class LeaseLost(PlatformError):
+    """The run was taken for dead, and another process has recorded its end; nothing more is recorded."""
 
 
 class ArtifactError(PlatformError):

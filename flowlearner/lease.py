@@ -21,6 +21,7 @@ from flowlearner.records import Owner
 PROC = Path("/proc")
 # Zombie and dead: the process has ended, though its parent has not collected it yet.
 _ENDED = frozenset("ZXx")
+_STOPPED = frozenset("Tt")
 _PS_TIMEOUT_S = 10
 # `ps` prints whole seconds, and Linux's counts them from a clock that may be adjusted.
 _PS_TOLERANCE_S = 2.0
@@ -66,6 +67,11 @@ def is_alive(owner: Owner) -> bool | None:
 def is_dead(owner: Owner) -> bool:
     """Say whether a process is known to have ended."""
     return is_alive(owner) is False
+
+
+def is_stopped(owner: Owner) -> bool:
+    """Say whether a process of this host is stopped, by Ctrl-Z for example (Linux; False elsewhere)."""
+    return _has_proc() and _read_proc(owner.pid)[0] in _STOPPED
 
 
 def is_process(pid: int, started: float) -> bool | None:

@@ -135,12 +135,19 @@ class WorkflowVersion:
 
 @dataclass(frozen=True)
 class CodeInfo:
-    """Where the code of a run came from; `snapshot` is the hash of the stored source."""
+    """Where the code of a run came from.
+
+    Attributes:
+        dirty: whether files of the commit were changed.
+        snapshot: hash of the stored source.
+        diff: hash of the stored changes to the commit, where there were any.
+    """
 
     commit: str | None = None
     branch: str | None = None
     dirty: bool = False
     snapshot: str | None = None
+    diff: str | None = None
 
 
 @dataclass(frozen=True)

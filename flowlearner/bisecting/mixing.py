@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
 
 from flowlearner.errors import UsageError
 from flowlearner.fingerprint.source import map_bindings
@@ -119,7 +119,10 @@ def _find_moved(base: Modules, other: Modules, edited: set[str]) -> set[str]:
     tops: dict[str, list[str]] = {}
     for name in other:
         tops.setdefault(name.partition(".")[0], []).append(name)
-    imports = {top: {i for n in names for i in _list_imported(other[n])} for top, names in tops.items()}
+    imports = {
+        top: {i for n in names for i in _list_imported(str(other[n]["source"]))}
+        for top, names in tops.items()
+    }
     moved = {
         top for top, names in tops.items() if top in edited or any(base.get(n) != other[n] for n in names)
     }
@@ -130,12 +133,16 @@ def _find_moved(base: Modules, other: Modules, edited: set[str]) -> set[str]:
         moved |= more
 
 
-def _list_imported(module: Mapping[str, Any]) -> Iterator[str]:
-    for node in ast.walk(_parse(str(module["source"]))):
+@lru_cache(maxsize=1024)
+def _list_imported(source: str) -> frozenset[str]:
+    """Return the top-level names that a module imports; most modules are the same in every mixture."""
+    found: set[str] = set()
+    for node in ast.walk(_parse(source)):
         if isinstance(node, ast.Import):
-            yield from (a.name.partition(".")[0] for a in node.names)
+            found |= {a.name.partition(".")[0] for a in node.names}
         elif isinstance(node, ast.ImportFrom) and not node.level:
-            yield str(node.module).partition(".")[0]
+            found.add(str(node.module).partition(".")[0])
+    return frozenset(found)
 
 
 def _parse(source: str) -> ast.Module:

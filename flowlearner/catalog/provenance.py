@@ -10,9 +10,9 @@ from typing import Any
 from sqlalchemy import select
 
 from flowlearner.catalog import tables as t
+from flowlearner.catalog.leases import Leases
 from flowlearner.catalog.part import chunks
 from flowlearner.catalog.rows import from_json, from_us, to_node, to_us
-from flowlearner.catalog.sweeps import Sweeps
 from flowlearner.records import ArtifactUse, NodeRun, OperatorVersion, Status, WorkflowVersion, clean
 
 _r, _n, _u = t.RUN.c, t.NODE_RUN.c, t.ARTIFACT_USE.c
@@ -50,7 +50,7 @@ class RunSketch:
     params: Mapping[str, Any]
 
 
-class Provenance(Sweeps):
+class Provenance(Leases):
     """Reading across runs; those that are deleted are left out."""
 
     def list_earlier_nodes(

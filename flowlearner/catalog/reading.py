@@ -194,17 +194,22 @@ class Reading(Reproductions):
         return {i: p for i, p in found.items() if i in still}
 
     def store_crashes(self, is_dead: Callable[[Owner], bool]) -> list[str]:
-        """Record runs whose process is gone as CRASHED, and return their ids; see `list_abandoned`.
+        """Record runs whose process is gone as CRASHED, and return their ids; see `list_abandoned`."""
+        return [i for i, process in self.list_abandoned(is_dead).items() if self.store_crash(i, process)]
 
-        They ended at their last sign of life, see `find_last_sign`.
+    def store_crash(self, run_id: str, process: Owner) -> bool:
+        """Record a run as CRASHED, at its last sign of life; see `find_last_sign`.
+
+        Its process writes nothing more to it, should it go on after all.
+
+        Returns:
+            False where the run had ended already.
+
+        Raises:
+            NotFoundError: no such run.
         """
-        return [
-            run_id
-            for run_id, process in self.list_abandoned(is_dead).items()
-            if self.finish_run(
-                run_id, Status.CRASHED, self.find_last_sign(run_id), (), (), describe_crash(process)
-            )
-        ]
+        ended_at = self.find_last_sign(run_id)
+        return self.finish_run(run_id, Status.CRASHED, ended_at, (), (), describe_crash(process))
 
     def find_last_sign(self, run_id: str) -> datetime:
         """Return the latest time that is recorded of a run: its begin, or of its nodes and log lines.

@@ -244,6 +244,7 @@ def run_row(run: RunRecord) -> dict[str, Any]:
         "code_branch": run.code.branch,
         "code_dirty": run.code.dirty,
         "code_snapshot": run.code.snapshot,
+        "code_diff": run.code.diff,
         "environment_id": run.environment.id if run.environment else None,
         "prefect_flow_run_id": run.prefect_flow_run_id,
         "prefect_api_url": run.prefect_api_url,
@@ -274,6 +275,16 @@ def to_process(row: Row) -> Owner | None:
     if row["process_host"] is None:
         return None
     return Owner(row["process_host"], row["process_pid"], row["process_started"], row["process_boot"])
+
+
+def to_code(row: Row) -> CodeInfo:
+    return CodeInfo(
+        commit=row["code_commit"],
+        branch=row["code_branch"],
+        dirty=bool(row["code_dirty"]),
+        snapshot=row["code_snapshot"],
+        diff=row["code_diff"],
+    )
 
 
 def to_run(
@@ -310,7 +321,7 @@ def to_run(
         reproduction=reproduction,
         sweep_id=row["sweep_id"],
         trial_number=row["trial_number"],
-        code=CodeInfo(row["code_commit"], row["code_branch"], bool(row["code_dirty"]), row["code_snapshot"]),
+        code=to_code(row),
         environment=environment,
         process=to_process(row),
         command=row["command"],

@@ -62,6 +62,10 @@ def build_open(dialect: str) -> Any:  # noqa: ARG001 - the same on every databas
     return select(*columns).where(or_(*[r.status == s for s in OPEN])).order_by(r.created_us.desc(), r.id)
 
 
+def build_status(dialect: str) -> Any:  # noqa: ARG001 - the same on every database
+    return select(t.RUN.c.status).where(t.RUN.c.id == bindparam("b_id"))
+
+
 def build_artifacts(dialect: str) -> Any:
     statement = _insert_for(dialect)(t.ARTIFACT)
     names = [c.name for c in t.ARTIFACT.columns]

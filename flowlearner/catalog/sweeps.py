@@ -26,6 +26,7 @@ from flowlearner.catalog.rows import (
     param_rows,
     process_row,
     run_row,
+    to_code,
     to_error,
     to_number,
     to_process,
@@ -60,7 +61,6 @@ from flowlearner.catalog.writing import (
 from flowlearner.errors import CatalogError, NotFoundError, UsageError, shorten
 from flowlearner.records import (
     Artifact,
-    CodeInfo,
     Environment,
     ErrorInfo,
     OperatorVersion,
@@ -392,6 +392,7 @@ def _sweep_row(sweep: SweepRecord) -> dict[str, Any]:
         "code_branch": sweep.code.branch,
         "code_dirty": sweep.code.dirty,
         "code_snapshot": sweep.code.snapshot,
+        "code_diff": sweep.code.diff,
         "prefect_flow_run_id": sweep.prefect_flow_run_id,
         "prefect_api_url": sweep.prefect_api_url,
         "stop_requested": sweep.stop_requested,
@@ -421,7 +422,7 @@ def _to_sweep(row: Any, counts: Mapping[str, int]) -> SweepRecord:
         error=to_error(row["error"]),
         counts=counts,
         node_executions=from_json(row["node_executions"]),
-        code=CodeInfo(row["code_commit"], row["code_branch"], bool(row["code_dirty"]), row["code_snapshot"]),
+        code=to_code(row),
         process=to_process(row),
         command=row["command"],
         prefect_flow_run_id=row["prefect_flow_run_id"],

@@ -184,6 +184,7 @@ class RunRow(Base, table=True):
     params: str = _text()
     outputs: str = _text()
     error: str | None = _text_or_null()
+    code_diff: str | None = _text_or_null()
 
     __table_args__ = (
         # The usual listing: no trials, nothing deleted, newest first. Both NULLs are equalities to the index.
@@ -231,6 +232,7 @@ class SweepRow(Base, table=True):
     prefect_api_url: str | None = _text_or_null()
     stop_requested: bool = False
     command: str = _text()
+    code_diff: str | None = _text_or_null()
 
     __table_args__ = (Index("ix_sweep_created", "created_us", "id"), Index("ix_sweep_status", "status"))
 
@@ -437,6 +439,16 @@ class TableHashRow(Base, table=True):
     table_hash: str = _text()
 
 
+class LeaseRow(Base, table=True):
+    """When a process that writes runs or sweeps has last said that it lives, by the clock of the database."""
+
+    __tablename__ = "lease"
+
+    id: str = _key()
+    beat_us: int = _whole()
+    period_us: int = _whole()
+
+
 METADATA: MetaData = Base.metadata
 
 
@@ -465,3 +477,4 @@ CACHE_ENTRY = _table("cache_entry")
 LOG_LINE = _table("log_line")
 FILE_HASH = _table("file_hash")
 TABLE_HASH = _table("table_hash")
+LEASE = _table("lease")

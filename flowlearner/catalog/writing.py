@@ -50,8 +50,9 @@ from flowlearner.catalog.statements import (
     build_finish,
     build_input_uses,
     build_metrics,
+    build_status,
 )
-from flowlearner.errors import CatalogError, NotFoundError
+from flowlearner.errors import CatalogError, LeaseLost, NotFoundError
 from flowlearner.records import (
     Artifact,
     CacheEntry,
@@ -173,9 +174,11 @@ class Writing(Part):
 
         Raises:
             NotFoundError: no such run.
+            LeaseLost: another process has recorded it as CRASHED.
         """
         now = now_us()
         with self._write_to(run_id) as (connection, workflow):
+            self._check_not_crashed(connection, run_id)
             if artifacts:
                 self._write_artifacts(connection, artifacts, now)
                 outputs = {o.hash for n in nodes for o in n.outputs}
@@ -343,6 +346,15 @@ class Writing(Part):
                 # It was there when this process last saw it, and another one has purged it.
                 self._workflows.pop(run_id, None)
                 raise NotFoundError(f"no run '{run_id}' in catalog {self.database.place}") from error
+
+    def _check_not_crashed(self, connection: Connection, run_id: str) -> None:
+        found = self.database.fetch(connection, self.database.get_prepared(build_status), {"b_id": run_id})
+        if found and found[0]["status"] == Status.CRASHED:
+            raise LeaseLost(
+                f"run {run_id}: another process has recorded it as CRASHED while this one was stopped or "
+                "out of reach; what it does now is not recorded. "
+                f"`flowlearner runs resume {run_id[:8]}` goes on from what is"
+            )
 
     def _find_workflow(self, connection: Connection, run_id: str) -> str:
         workflow = self._workflows.get(run_id)

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,8 +21,9 @@ from flowlearner.client.run import Run, is_abandoned, settle
 from flowlearner.client.saving import write_artifact
 from flowlearner.client.sweep import Sweep, settle_sweep
 from flowlearner.config import Settings, get_settings
+from flowlearner.engine.crashes import settle_crashes
 from flowlearner.errors import ArtifactError, NotFoundError, UsageError, shorten, suggest
-from flowlearner.lease import is_dead
+from flowlearner.heartbeat import is_gone
 from flowlearner.records import (
     Artifact,
     ArtifactUse,
@@ -110,10 +112,10 @@ class Client(Replays, Provenance):
     def get_record(self, run_id: str) -> RunRecord:
         """Return what is recorded of a run; one whose process died reads CRASHED."""
         record = self.catalog.get_run(run_id)
-        if is_abandoned(record):
+        if is_abandoned(record, self.catalog):
             # It may have ended in good order between the two looks.
             record = self.catalog.get_run(record.id)
-        return settle(record, self.catalog.find_last_sign)
+        return settle(record, self.catalog)
 
     # Sweeps
 
@@ -127,7 +129,7 @@ class Client(Replays, Provenance):
 
     def get_sweep_record(self, sweep_id: str) -> SweepRecord:
         """Return what is recorded of a sweep; one whose driver died reads CRASHED."""
-        return settle_sweep(self.catalog.get_sweep(sweep_id))
+        return settle_sweep(self.catalog.get_sweep(sweep_id), self.catalog)
 
     def list_trial_records(self, sweep_id: str) -> list[TrialRecord]:
         """Return the trials of a sweep by their numbers."""
@@ -151,7 +153,7 @@ class Client(Replays, Provenance):
     ) -> list[Sweep]:
         """Return sweeps, newest first."""
         found = self.catalog.list_sweeps(workflow=workflow, experiment=experiment, limit=limit, offset=offset)
-        return [Sweep(self, settle_sweep(record)) for record in found]
+        return [Sweep(self, settle_sweep(record, self.catalog)) for record in found]
 
     def stop_sweep(self, sweep_id: str) -> Sweep:
         """Ask a sweep to start no more trials; those in flight end as they will.
@@ -253,7 +255,7 @@ class Client(Replays, Provenance):
     def _list_crashed(self, status: object, query: str | None) -> list[str]:
         """Return the runs of which the catalog does not know yet that they crashed, where a filter asks."""
         asked = status is not None or "status" in (query or "").lower()
-        return list(self.catalog.list_abandoned(is_dead)) if asked else []
+        return list(self.catalog.list_abandoned(partial(is_gone, self.catalog))) if asked else []
 
     def compare(self, run_ids: Sequence[str]) -> Comparison:
         """Put runs side by side.
@@ -360,7 +362,7 @@ class Client(Replays, Provenance):
                 client.cancel_run(run.id)
         """
         record = self.catalog.get_run(run_id)
-        if is_abandoned(record):
+        if is_abandoned(record, self.catalog):
             self.store_crashes()
             return self.get_run(record.id)
         if record.status.is_final or not self.catalog.request_cancel(record.id):
@@ -376,10 +378,12 @@ class Client(Replays, Provenance):
 
     def store_crashes(self) -> list[str]:
         """Record runs as CRASHED whose process is known dead, and return their ids."""
-        return self.catalog.store_crashes(is_dead)
+        return settle_crashes(self.catalog)
 
     def _settle_all(self, records: Iterable[RunRecord]) -> list[RunRecord]:
-        return [replace(self.get_record(r.id), nodes=()) if is_abandoned(r) else r for r in records]
+        return [
+            replace(self.get_record(r.id), nodes=()) if is_abandoned(r, self.catalog) else r for r in records
+        ]
 
     # Values
 

@@ -9,8 +9,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from flowlearner.catalog import Catalog
 from flowlearner.errors import NotFoundError, shorten, suggest
-from flowlearner.lease import is_dead
+from flowlearner.heartbeat import is_gone
 from flowlearner.records import (
     Artifact,
     ErrorInfo,
@@ -241,18 +242,15 @@ class Run:
         return f"<table>{body}</table>"
 
 
-def settle(record: RunRecord, find_last_sign: Callable[[str], datetime]) -> RunRecord:
+def settle(record: RunRecord, catalog: Catalog) -> RunRecord:
     """Return a run as it is to be read: one whose process is known dead has crashed, and its open nodes too.
 
     The catalog keeps what the process wrote last; who writes next stores what this says of the run.
-
-    Args:
-        find_last_sign: gives the latest time that is recorded of a run, by its id.
     """
-    if is_abandoned(record):
+    if is_abandoned(record, catalog):
         assert record.process is not None, "what is abandoned had a process"
         error = record.error or describe_crash(record.process)
-        ended = find_last_sign(record.id)
+        ended = catalog.find_last_sign(record.id)
         record = replace(record, status=Status.CRASHED, error=error, finished_at=ended)
     if record.status is not Status.CRASHED:
         return record
@@ -260,9 +258,9 @@ def settle(record: RunRecord, find_last_sign: Callable[[str], datetime]) -> RunR
     return replace(record, nodes=nodes)
 
 
-def is_abandoned(record: RunRecord) -> bool:
+def is_abandoned(record: RunRecord, catalog: Catalog) -> bool:
     """Tell whether a run that has not ended can never end, because its process is gone."""
-    return not record.status.is_final and record.process is not None and is_dead(record.process)
+    return not record.status.is_final and record.process is not None and is_gone(catalog, record.process)
 
 
 def find_duration_s(started: datetime | None, finished: datetime | None, status: Status) -> float | None:

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from flowlearner.catalog import Catalog
 from flowlearner.client.run import Run, error_json, time_json, to_plain
 from flowlearner.errors import NotFoundError, UsageError, shorten, suggest
-from flowlearner.lease import is_dead
+from flowlearner.heartbeat import is_gone
 from flowlearner.records import Status, SweepRecord, TrialRecord, describe_crash
 from flowlearner.sweep.search import load_optuna
 
@@ -307,9 +308,9 @@ class Sweep:
         return f"<sweep {self.id} of {self.workflow}: {self.status}, {len(self.trial_records)} trials>"
 
 
-def settle_sweep(record: SweepRecord) -> SweepRecord:
+def settle_sweep(record: SweepRecord, catalog: Catalog) -> SweepRecord:
     """Return a sweep as it is to be read: one whose driver is known dead has crashed."""
-    if record.status.is_final or record.process is None or not is_dead(record.process):
+    if record.status.is_final or record.process is None or not is_gone(catalog, record.process):
         return record
     return replace(record, status=Status.CRASHED, error=record.error or describe_crash(record.process))
 

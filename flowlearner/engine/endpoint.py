@@ -7,12 +7,13 @@ then the active profile. A test holds that both agree.
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import ssl
 import tomllib
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,13 +57,26 @@ def ask(url: str, timeout_s: float) -> Answer:
     No credentials are sent and certificates are not checked: only whether something answers is asked here,
     and Prefect's own client, which checks them, may trust other authorities than this interpreter does.
     """
-    handlers: list[urllib.request.BaseHandler] = []
-    if is_loopback(url):
-        handlers.append(urllib.request.ProxyHandler({}))
-    if url.startswith("https:"):
-        handlers.append(urllib.request.HTTPSHandler(context=ssl._create_unverified_context()))
+    trusting = [urllib.request.HTTPSHandler(context=ssl._create_unverified_context())]
+    return _send(urllib.request.Request(url), timeout_s, trusting if url.startswith("https:") else [])
+
+
+def tell(url: str, body: Any, timeout_s: float) -> Answer:
+    """Post JSON to an API, with the key of PREFECT_API_KEY where there is one; certificates are checked."""
+    headers = {"Content-Type": "application/json"}
+    key = os.environ.get("PREFECT_API_KEY")
+    if key:
+        headers["Authorization"] = f"Bearer {key}"
+    data = json.dumps(body).encode()
+    return _send(urllib.request.Request(url, data, headers, method="POST"), timeout_s, [])
+
+
+def _send(
+    request: urllib.request.Request, timeout_s: float, handlers: Sequence[urllib.request.BaseHandler]
+) -> Answer:
+    direct = [urllib.request.ProxyHandler({})] if is_loopback(request.full_url) else []
     try:
-        with urllib.request.build_opener(*handlers).open(url, timeout=timeout_s) as reply:
+        with urllib.request.build_opener(*direct, *handlers).open(request, timeout=timeout_s) as reply:
             return Answer(reply.status, reply.read())
     except urllib.error.HTTPError as error:
         with error:

@@ -31,6 +31,7 @@ from flowlearner.engine.base import (
     utc_now,
 )
 from flowlearner.engine.binding import Binder, find_secrets, is_artifact
+from flowlearner.engine.crashes import settle_crashes
 from flowlearner.engine.given import bind_values, describe_params
 from flowlearner.engine.interruption import Interruption
 from flowlearner.engine.local import LocalLauncher
@@ -41,8 +42,9 @@ from flowlearner.engine.scheduler import Scheduler
 from flowlearner.engine.task import Launcher
 from flowlearner.errors import FlowLearnerError, NotFoundError, ParameterError, UserError, shorten, suggest
 from flowlearner.graph import Graph, Literal
+from flowlearner.heartbeat import beating
 from flowlearner.inputs import InputResolver, find_artifact
-from flowlearner.lease import get_process_owner, is_dead
+from flowlearner.lease import get_process_owner
 from flowlearner.params import ARTIFACT_PREFIX, BoundParams, bind_params, check_limits
 from flowlearner.records import (
     Artifact,
@@ -218,7 +220,12 @@ def run_submission(
 ) -> str:
     """Record a submission as a run, drive its nodes with a launcher, and record how it ended."""
     run_id = run_id or new_run_id()
-    with opened(submission.settings) as (catalog, store), captured(), Interruption() as interruption:
+    with (
+        opened(submission.settings) as (catalog, store),
+        beating(catalog),
+        captured(),
+        Interruption() as interruption,
+    ):
         record, workflow, operators = describe_run(submission, run_id, flow_run_id, api_url)
         snapshot = (
             submission.origin.snapshot
@@ -241,7 +248,7 @@ def run_submission(
         resolver = InputResolver(catalog, store, submission.settings.file_limit_bytes)
         values: dict[str, BoundValue] = {}
         scheduler = Scheduler(context, Binder(values, submission.options.seed, resolver))
-        catalog.store_crashes(is_dead)
+        settle_crashes(catalog)
         # A run that is killed at once can be run again: its code is there from its beginning.
         catalog.begin_run(record, workflow, operators, [stored])
         status = Status.FAILED

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import ast
 import copy
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from flowlearner.canonical import digest_parts
@@ -20,6 +22,7 @@ from flowlearner.fingerprint.syntax import Chain, Facts, chain_of, read_facts
 
 PLATFORM = ("operator", "workflow")
 _LONGEST_ALIAS = 5
+_TREES_KEPT = 128
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -134,11 +137,14 @@ class Code:
         return self._known[key]
 
     def _find_function(self, module: str, name: str, source: str) -> _Unit | None:
-        wanted = _read_digest(source)
+        wanted, defines = _read_digest(source), re.compile(rf"\bdef\s+{re.escape(name)}\b")
         found: list[tuple[tuple[bool, bool, bool], _Unit]] = []
         for other in self._modules:
+            # To search a text costs next to nothing, to parse it a lot.
+            if not defines.search(str(self._modules[other]["source"])):
+                continue
             tree = self.find_tree(other)
-            if tree is None or name not in tree.text:
+            if tree is None:
                 continue
             for node, scopes in _list_functions(tree.root.body, ()):
                 if node.name == name:
@@ -170,7 +176,9 @@ class Code:
         return name not in self._modules or bool(self._modules[name]["package"])
 
 
+@lru_cache(maxsize=_TREES_KEPT)
 def _parse(text: str, module: str) -> Tree | None:
+    # Most modules are the same in many snapshots.
     for attempt in (text, _drop_magics(text)):
         try:
             return Tree(attempt, module, None, 0)

@@ -188,6 +188,9 @@ def _attempt(
     run = restored.run
     options = replace(restored.make_options(), executor="local", cache=False, parent_id=None)
     earlier = find_earlier(run, catalog)
+    given = list(list_artifacts([restored.params, list(restored.pinned.values())]))
+    with opened(place) as (own_catalog, _):
+        own_catalog.add_artifacts([carry(a, store) for a in catalog.find_artifacts(given).values()])
     submission = prepare(
         restored.definition,
         restored.params,
@@ -209,10 +212,7 @@ def _attempt(
         ),
     )
     submission = replace(submission, graph=_leave_out(submission, run))
-    given = list(list_artifacts([restored.params, list(restored.pinned.values())]))
     with opened(place) as (own_catalog, own_store):
-        found = catalog.find_artifacts(given)
-        own_catalog.add_artifacts([carry(a, store) for a in found.values()])
         with LocalLauncher() as launcher:
             run_submission(submission, launcher, run_id=run.id)
         record = own_catalog.get_run(run.id)

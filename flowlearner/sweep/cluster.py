@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import Any
 
@@ -132,7 +132,7 @@ class Cluster:
         self._address = address
         self._module = module
         self._limit = snapshot_limit_bytes
-        self._started = False
+        self._attachment = contextlib.ExitStack()
         self._resources: dict[str, float] = {}
         self._code_id = ""
         self._takes_points = takes_points
@@ -145,12 +145,8 @@ class Cluster:
         self._closed = threading.Event()
 
     def __enter__(self) -> Cluster:
-        if not ray.is_initialized():
-            connect(self._address)
-            self._started = True
+        self._attachment.enter_context(attached(self._address))
         self._resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        # Workers take longest to start: they do while the driver reads code, and load it while it plans.
-        self._send_to_workers(ray.remote(load_this))
         snapshot = take_snapshot(self._module, self._limit)
         self._code_id = snapshot.encode().hash
         code = ray.put(Code(self._code_id, self._module, snapshot.modules, tuple(sys.path)))
@@ -159,7 +155,7 @@ class Cluster:
             self._taker = threading.Thread(target=self._collect_points, daemon=True)
             self._taker.start()
         self._call = ray.remote(make_caller(self._code_id, code, self._mailbox))
-        self._send_to_workers(self._remote(DEFAULT), self.is_warm.set)
+        send_to_workers(self._remote(DEFAULT), self.is_warm.set)
         return self
 
     def __exit__(self, *ignored: object) -> None:
@@ -168,19 +164,7 @@ class Cluster:
             # It waits for the mailbox, and ends with it.
             ray.kill(self._mailbox)
             self._taker.join()
-        if self._started:
-            ray.shutdown()
-
-    def _send_to_workers(self, remote: Any, then: Callable[[], None] = lambda: None) -> None:
-        """Have something run in as many workers as begin, which makes them ready for calls."""
-
-        def note(done: Any) -> None:
-            # Calls will say what is wrong; errors that nobody reads would be printed.
-            done.exception()
-            then()
-
-        for _ in range(min(int(self._resources.get("CPU", 0)), MAX_WARMED)):
-            remote.remote().future().add_done_callback(note)
+        self._attachment.close()
 
     @property
     def budget(self) -> Budget:
@@ -284,6 +268,40 @@ class Cluster:
 def _cancel(reference: Any) -> None:
     with contextlib.suppress(RayError, ValueError):
         ray.cancel(reference, force=False)
+
+
+@contextlib.contextmanager
+def attached(address: str) -> Iterator[None]:
+    """Be attached to a cluster, or have one, while this lasts; its workers begin at once.
+
+    Nothing happens where this process is attached already.
+
+    Raises:
+        ServerError: the address does not answer in time.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    connect(address)
+    try:
+        # Workers take longest to start: they do while the driver loads and reads code.
+        send_to_workers(ray.remote(load_this))
+        yield
+    finally:
+        ray.shutdown()
+
+
+def send_to_workers(remote: Any, then: Callable[[], None] = lambda: None) -> None:
+    """Have something run in as many workers as begin, which makes them ready for calls."""
+
+    def note(done: Any) -> None:
+        # Calls will say what is wrong; errors that nobody reads would be printed.
+        done.exception()
+        then()
+
+    resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    for _ in range(min(int(resources.get("CPU", 0)), MAX_WARMED)):
+        remote.remote().future().add_done_callback(note)
 
 
 def connect(address: str) -> None:

@@ -14,7 +14,7 @@ from flowlearner.config import Settings
 from flowlearner.definition import Definition
 from flowlearner.engine.submit import opened
 from flowlearner.errors import UsageError, shorten
-from flowlearner.lease import is_dead
+from flowlearner.heartbeat import wait_until_gone
 from flowlearner.params import ARTIFACT_PREFIX
 from flowlearner.records import Status, SweepRecord, TrialRecord, find_curve
 from flowlearner.restoring import loaded_definition, read_modules
@@ -82,7 +82,8 @@ def _go_on(
     with contextlib.ExitStack() as code:
         with opened(settings) as (catalog, store):
             sweep = catalog.get_sweep(sweep_id)
-            if not sweep.status.is_final and not (sweep.process and is_dead(sweep.process)):
+            is_open = not sweep.status.is_final
+            if is_open and not (sweep.process and wait_until_gone(catalog, sweep.process)):
                 raise UsageError(
                     f"sweep {sweep.id} still runs: `flowlearner sweeps stop {sweep.id[:8]}` stops it"
                 )

@@ -20,6 +20,7 @@ from flowlearner.catalog import Catalog
 from flowlearner.config import Settings
 from flowlearner.definition import Definition
 from flowlearner.engine.base import Budget, RunListener, RunOptions, check_resources, utc_now
+from flowlearner.engine.crashes import settle_crashes
 from flowlearner.engine.interruption import Interruption
 from flowlearner.engine.local import LocalLauncher
 from flowlearner.engine.logs import captured, hide_secrets
@@ -27,8 +28,9 @@ from flowlearner.engine.node import describe_error
 from flowlearner.engine.server import ensure_server
 from flowlearner.engine.submit import Submission, get_user, new_run_id, opened
 from flowlearner.errors import FlowLearnerError, UsageError, shorten, suggest
+from flowlearner.heartbeat import beating, may_take_over
 from flowlearner.inputs import InputResolver
-from flowlearner.lease import get_process_owner, is_dead
+from flowlearner.lease import get_process_owner
 from flowlearner.params import bind_params, check_limits
 from flowlearner.records import CodeInfo, ErrorInfo, Owner, RunRecord, Status, SweepRecord
 from flowlearner.sweep.beside import FlowBeside, FlowLink, find_current_flow
@@ -38,7 +40,7 @@ from flowlearner.sweep.making import TrialMaker, check_graphs
 from flowlearner.sweep.search import SEARCHES, Objective, Searcher, make_searcher
 from flowlearner.sweep.space import Point, Space, make_space
 from flowlearner.sweep.stored import write_space
-from flowlearner.sweep.warm import allow_connecting, find_warm
+from flowlearner.sweep.warm import attached_where_warm
 
 EXECUTORS = ("ray", "local")
 MODES = ("max", "min")
@@ -265,13 +267,8 @@ def execute_sweep(
             budget = Budget.of_machine()
             return run_sweep(submission, launcher, budget, sweep_id=sweep_id, history=history)[0]
     settings, module = submission.settings, submission.definition.fn.__module__
-    address = settings.ray_address
-    warm = None if address else find_warm(settings)
-    if warm is not None:
-        address = warm.address
-        allow_connecting(settings)
     link = find_current_flow()
-    with ThreadPoolExecutor(1) as helper:
+    with attached_where_warm(settings) as address, ThreadPoolExecutor(1) as helper:
         # Prefect's server, where there is none yet, takes seconds to start, and so does Ray.
         getting_url = helper.submit(lambda: "" if link else ensure_server(settings, submission.listener.say))
         # Loaded only now: Ray takes its settings from the environment.
@@ -315,14 +312,19 @@ def run_sweep(
     resumes = history is not None
     history = history or History(Tally())
     sweep_id = sweep_id or (link.name if link else None) or new_run_id()
-    with opened(submission.settings) as (catalog, store), captured(), Interruption() as interruption:
+    with (
+        opened(submission.settings) as (catalog, store),
+        beating(catalog),
+        captured(),
+        Interruption() as interruption,
+    ):
         maker, sweep = _begin(submission, sweep_id, catalog, store, history)
         if resumes:
             assert sweep.process is not None, "it is this one"
-            catalog.claim_sweep(sweep_id, sweep.process, history.driver, is_dead)
+            catalog.claim_sweep(sweep_id, sweep.process, history.driver, partial(may_take_over, catalog))
             catalog.reopen_trials(list(history.run_ids.values()), sweep.process)
         else:
-            catalog.store_crashes(is_dead)
+            settle_crashes(catalog)
             catalog.begin_sweep(sweep, read_environment(), maker.take_artifacts())
         note_flow = partial(_note_flow, catalog, sweep_id)
         if link is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import importlib
 import json
 import os
 import secrets
@@ -17,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -107,7 +108,36 @@ def find_warm(settings: Settings) -> WarmCluster | None:
     return warm if warm is not None and _answers(warm.address) else None
 
 
-def allow_connecting(settings: Settings) -> None:
+@contextlib.contextmanager
+def attached_where_warm(settings: Settings) -> Iterator[str]:
+    """Be attached to the cluster that sweeps use, where it is there already; give its address, else "".
+
+    Its workers begin to load while this process loads what a sweep needs.
+
+    Raises:
+        ServerError: the configured cluster does not answer.
+    """
+    address = find_address(settings)
+    with contextlib.ExitStack() as stack:
+        if address:
+            # Loaded only now: Ray takes its settings from the environment.
+            cluster = importlib.import_module("flowlearner.sweep.cluster")
+            stack.enter_context(cluster.attached(address))
+        yield address
+
+
+def find_address(settings: Settings) -> str:
+    """Return the address of the configured cluster, or of the kept one; this process may connect then."""
+    if settings.ray_address:
+        return settings.ray_address
+    warm = find_warm(settings)
+    if warm is None:
+        return ""
+    _allow_connecting(settings)
+    return warm.address
+
+
+def _allow_connecting(settings: Settings) -> None:
     """Give this process, and what it starts, the token that the cluster asks for; before Ray is imported."""
     os.environ["RAY_AUTH_MODE"] = "token"
     os.environ["RAY_AUTH_TOKEN_PATH"] = str(_Files(settings).token_path)

@@ -1,4 +1,4 @@
-"""In what a run differs from its parent, and what came of reproducing runs."""
+"""In what a run differs from its parent and its commit, what came of reproducing runs, who is alive."""
 
 from __future__ import annotations
 
@@ -40,3 +40,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_reproduction")),
     )
     op.create_index("ix_reproduction_run", "reproduction", ["run_id", "id"], unique=False)
+    op.create_table(
+        "lease",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("beat_us", sa.BigInteger(), nullable=False),
+        sa.Column("period_us", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_lease")),
+    )
+    op.add_column("run", sa.Column("code_diff", sa.Text(), nullable=True))
+    op.add_column("sweep", sa.Column("code_diff", sa.Text(), nullable=True))

@@ -1,0 +1,60 @@
+"""Runs and sweeps whose process is gone: they are recorded as CRASHED, and Prefect is told of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
+
+from flowlearner.catalog import Catalog
+from flowlearner.engine.endpoint import Answer, tell
+from flowlearner.heartbeat import is_gone
+
+ANSWER_S = 2.0
+# Of more that Prefect believes to run the others are settled the next time.
+MOST = 200
+
+
+def settle_crashes(catalog: Catalog) -> list[str]:
+    """Record what processes have left that are gone, and tell Prefect; return the ids of runs."""
+    is_dead = partial(is_gone, catalog)
+    runs = catalog.store_crashes(is_dead)
+    tell_crashed(catalog.find_flow_runs([*runs, *catalog.store_crashed_sweeps(is_dead)]))
+    return runs
+
+
+def settle_prefect(catalog: Catalog, url: str) -> None:
+    """Tell a Prefect server of runs that crashed while it was away; it believes that they still run.
+
+    Args:
+        url: of its API.
+    """
+    running = {"state": {"type": {"any_": ["RUNNING"]}}}
+    answer = tell(f"{url}/flow_runs/filter", {"flow_runs": running, "limit": MOST}, ANSWER_S)
+    found = _read(answer)
+    ids = [str(each["id"]) for each in found if "id" in each]
+    tell_crashed((flow_run, url) for flow_run in catalog.list_crashed_flow_runs(ids))
+
+
+def tell_crashed(flow_runs: Iterable[tuple[str, str]]) -> None:
+    """Set the state of Prefect flow runs, as far as their servers answer.
+
+    Args:
+        flow_runs: each with the URL of its API.
+    """
+    state = {"type": "CRASHED", "name": "Crashed", "message": "its process ended without finishing it"}
+    silent: set[str] = set()
+    for flow_run, url in flow_runs:
+        if url not in silent:
+            body = {"state": state, "force": True}
+            if not tell(f"{url}/flow_runs/{flow_run}/set_state", body, ANSWER_S).status:
+                silent.add(url)
+
+
+def _read(answer: Answer) -> list[dict[str, Any]]:
+    try:
+        found = json.loads(answer.body)
+    except ValueError:
+        return []
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
