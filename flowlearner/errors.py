@@ -190,6 +190,15 @@ class LeaseLost(PlatformError):
     """The run was taken for dead, and another process has recorded its end; nothing more is recorded."""
 
 
+def make_lease_lost(what: str, record_id: str) -> LeaseLost:
+    """Return what the process of a run or sweep raises once another one has recorded or taken it over."""
+    return LeaseLost(
+        f"{what} {record_id}: another process took this one for dead, as it was stopped or out of reach, and "
+        f"goes on or has recorded {what} as CRASHED. What is done here from now on is not recorded. "
+        f"Look at what there is: flowlearner {what}s show {record_id[:8]}"
+    )
+
+
 class ArtifactError(PlatformError):
     """A stored artifact is missing, truncated or corrupt.
 

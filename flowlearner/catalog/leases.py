@@ -112,12 +112,17 @@ class Leases(Sweeps):
         return [
             sweep_id
             for sweep_id, driver in drivers
-            if driver is not None
-            and is_dead(driver)
-            and self.finish_sweep(
-                sweep_id, Status.CRASHED, self._find_last_sweep_sign(sweep_id), describe_crash(driver)
-            )
+            if driver is not None and is_dead(driver) and self.store_sweep_crash(sweep_id, driver)
         ]
+
+    def store_sweep_crash(self, sweep_id: str, driver: Owner) -> bool:
+        """Record a sweep as CRASHED, at its last sign of life; its driver writes nothing more to it.
+
+        Returns:
+            False where it had ended already, or another process goes on with it.
+        """
+        ended_at = self._find_last_sweep_sign(sweep_id)
+        return self.finish_sweep(sweep_id, driver, Status.CRASHED, ended_at, describe_crash(driver))
 
     def _find_last_sweep_sign(self, sweep_id: str) -> datetime:
         ends = select(func.max(t.RUN.c.finished_us), func.max(t.RUN.c.created_us)).where(

@@ -203,13 +203,17 @@ class Reading(Reproductions):
         Its process writes nothing more to it, should it go on after all.
 
         Returns:
-            False where the run had ended already.
+            False where the run had ended already, or another process goes on with it.
 
         Raises:
             NotFoundError: no such run.
         """
         ended_at = self.find_last_sign(run_id)
-        return self.finish_run(run_id, Status.CRASHED, ended_at, (), (), describe_crash(process))
+        with self.database.write() as connection:
+            row = connection.execute(select(t.RUN).where(t.RUN.c.id == run_id)).mappings().one_or_none()
+            if row is not None and to_process(row) != process:
+                return False
+            return self.finish_run(run_id, Status.CRASHED, ended_at, (), (), describe_crash(process))
 
     def find_last_sign(self, run_id: str) -> datetime:
         """Return the latest time that is recorded of a run: its begin, or of its nodes and log lines.

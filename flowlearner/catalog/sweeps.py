@@ -58,7 +58,7 @@ from flowlearner.catalog.writing import (
     use_row,
     version_row,
 )
-from flowlearner.errors import CatalogError, NotFoundError, UsageError, shorten
+from flowlearner.errors import NotFoundError, UsageError, make_lease_lost, shorten
 from flowlearner.records import (
     Artifact,
     Environment,
@@ -117,7 +117,7 @@ class Sweeps(Maintenance):
             process: who drives the sweep.
 
         Raises:
-            CatalogError: another process has taken the sweep over; nothing is written.
+            LeaseLost: another process has recorded it as CRASHED, or goes on with it; nothing is written.
         """
         if not (batch.begun or batch.nodes or batch.lines or batch.ended or batch.artifacts):
             return
@@ -125,11 +125,10 @@ class Sweeps(Maintenance):
         insert = self.database.insert
         with self.database.write() as connection:
             # First, so that a driver that wakes after its sweep was taken over writes nothing more.
-            mine = [_s[name] == value for name, value in process_row(process).items()]
-            statement = update(t.SWEEP).where(_s.id == sweep_id, *mine)
+            statement = _update_driven(sweep_id, process)
             written = connection.execute(statement.values(node_executions=json_text(node_executions)))
             if written.rowcount == 0:
-                raise CatalogError(f"sweep {sweep_id} was taken over by another process")
+                raise make_lease_lost("sweep", sweep_id)
             self._write_begun(connection, batch.begun)
             artifacts = [*batch.artifacts, *(a for e in batch.ended for a in e.artifacts)]
             if artifacts:
@@ -239,13 +238,23 @@ class Sweeps(Maintenance):
             connection.execute(update(t.SWEEP).where(_s.id == sweep_id).values(values))
 
     def finish_sweep(
-        self, sweep_id: str, status: Status, finished_at: datetime, error: ErrorInfo | None = None
+        self,
+        sweep_id: str,
+        process: Owner | None,
+        status: Status,
+        finished_at: datetime,
+        error: ErrorInfo | None = None,
     ) -> bool:
-        """Record how a sweep ended; False where it had ended already."""
+        """Record how a sweep ended that a process drives; False where it had ended, or another one does."""
         values = {"status": status.value, "finished_us": to_us(finished_at), "error": error_text(error)}
         with self.database.write() as connection:
-            statement = update(t.SWEEP).where(_s.id == sweep_id, _s.status.in_(OPEN)).values(values)
-            return connection.execute(statement).rowcount == 1
+            return connection.execute(_update_driven(sweep_id, process).values(values)).rowcount == 1
+
+    def link_sweep(self, sweep_id: str, process: Owner, flow_run_id: str, api_url: str) -> None:
+        """Note the Prefect flow run of a sweep, as long as a process drives it."""
+        values = {"prefect_flow_run_id": flow_run_id, "prefect_api_url": api_url}
+        with self.database.write() as connection:
+            connection.execute(_update_driven(sweep_id, process).values(values))
 
     def is_stop_requested(self, sweep_id: str) -> bool:
         """Whether somebody has asked a sweep to stop."""
@@ -369,6 +378,12 @@ def _find_value(found: Mapping[str, float], metric: str) -> float | None:
 def _graph_of(workflow: WorkflowVersion) -> tuple[str, str]:
     text = json_text(workflow.graph)
     return hashlib.sha256(text.encode()).hexdigest(), text
+
+
+def _update_driven(sweep_id: str, process: Owner | None) -> Any:
+    """Return the change of a sweep that has not ended, as long as the process drives it."""
+    mine = [_s[name] == value for name, value in process_row(process).items()]
+    return update(t.SWEEP).where(_s.id == sweep_id, _s.status.in_(OPEN), *mine)
 
 
 def _sweep_row(sweep: SweepRecord) -> dict[str, Any]:

@@ -52,7 +52,7 @@ from flowlearner.catalog.statements import (
     build_metrics,
     build_status,
 )
-from flowlearner.errors import CatalogError, LeaseLost, NotFoundError
+from flowlearner.errors import CatalogError, NotFoundError, make_lease_lost
 from flowlearner.records import (
     Artifact,
     CacheEntry,
@@ -197,8 +197,10 @@ class Writing(Part):
 
         Raises:
             NotFoundError: no such run.
+            LeaseLost: another process has recorded it as CRASHED.
         """
         with self._write_to(run_id) as (connection, _):
+            self._check_not_crashed(connection, run_id)
             self.database.insert(connection, LOGS, [log_row(run_id, line) for line in lines])
 
     def append_metrics(self, run_id: str, points: Sequence[MetricPoint]) -> None:
@@ -206,8 +208,10 @@ class Writing(Part):
 
         Raises:
             NotFoundError: no such run.
+            LeaseLost: another process has recorded it as CRASHED.
         """
         with self._write_to(run_id) as (connection, _):
+            self._check_not_crashed(connection, run_id)
             self._write_points(connection, run_id, points)
 
     def finish_run(
@@ -350,11 +354,7 @@ class Writing(Part):
     def _check_not_crashed(self, connection: Connection, run_id: str) -> None:
         found = self.database.fetch(connection, self.database.get_prepared(build_status), {"b_id": run_id})
         if found and found[0]["status"] == Status.CRASHED:
-            raise LeaseLost(
-                f"run {run_id}: another process has recorded it as CRASHED while this one was stopped or "
-                "out of reach; what it does now is not recorded. "
-                f"`flowlearner runs resume {run_id[:8]}` goes on from what is"
-            )
+            raise make_lease_lost("run", run_id)
 
     def _find_workflow(self, connection: Connection, run_id: str) -> str:
         workflow = self._workflows.get(run_id)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
 from flowlearner.catalog import Catalog
 from flowlearner.engine.endpoint import Answer, tell
-from flowlearner.heartbeat import is_gone
+from flowlearner.heartbeat import is_gone, wait_until_gone
+from flowlearner.lease import is_alive, is_stopped
+from flowlearner.records import RunRecord, SweepRecord
 
 ANSWER_S = 2.0
 # Of more that Prefect believes to run the others are settled the next time.
@@ -19,9 +21,35 @@ MOST = 200
 def settle_crashes(catalog: Catalog) -> list[str]:
     """Record what processes have left that are gone, and tell Prefect; return the ids of runs."""
     is_dead = partial(is_gone, catalog)
+    # Before their trials: the driver of a sweep that has crashed writes no trial any more.
+    sweeps = catalog.store_crashed_sweeps(is_dead)
     runs = catalog.store_crashes(is_dead)
-    tell_crashed(catalog.find_flow_runs([*runs, *catalog.store_crashed_sweeps(is_dead)]))
+    tell_crashed(catalog.find_flow_runs([*runs, *sweeps]))
     return runs
+
+
+def take_over(catalog: Catalog, record: RunRecord | SweepRecord, say: Callable[[str], None]) -> bool:
+    """Record a run or sweep that has not ended as CRASHED, once its process is gone or stopped for too long.
+
+    Args:
+        say: is told where that takes a while.
+
+    Returns:
+        False where its process goes on, or has ended it.
+    """
+    process = record.process
+    if process is None:
+        return False
+    is_run = isinstance(record, RunRecord)
+    if is_alive(process) is None or is_stopped(process):
+        say(f"Waiting whether {'run' if is_run else 'sweep'} {record.id[:8]} is still heard of ...")
+    if not wait_until_gone(catalog, process):
+        return False
+    store = catalog.store_crash if is_run else catalog.store_sweep_crash
+    stored = store(record.id, process)
+    if stored:
+        tell_crashed(catalog.find_flow_runs([record.id]))
+    return stored
 
 
 def settle_prefect(catalog: Catalog, url: str) -> None:

@@ -34,7 +34,7 @@ from prefect.context import FlowRunContext, TaskRunContext
 from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
 from prefect.settings import PREFECT_API_URL
-from prefect.states import Cancelled, Failed
+from prefect.states import Cancelled, Crashed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import Task
 
@@ -304,6 +304,8 @@ def _run_in_flow(call: _Call, flow_run: Any) -> Any:
     def remember(status: Status, error: ErrorInfo | None) -> None:
         if status is Status.FAILED:
             ended.append(Failed(message=error.message if error else "a node failed"))
+        elif status is Status.CRASHED:
+            ended.append(Crashed(message=error.message if error else "another process has recorded its end"))
         elif status is Status.CANCELLED:
             ended.append(Cancelled(message="the run was cancelled"))
 

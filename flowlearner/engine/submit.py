@@ -9,7 +9,7 @@ import re
 import secrets
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -40,7 +40,16 @@ from flowlearner.engine.node import describe_error
 from flowlearner.engine.result import choose_status, collect_metrics, collect_outputs, find_error
 from flowlearner.engine.scheduler import Scheduler
 from flowlearner.engine.task import Launcher
-from flowlearner.errors import FlowLearnerError, NotFoundError, ParameterError, UserError, shorten, suggest
+from flowlearner.errors import (
+    FlowLearnerError,
+    LeaseLost,
+    NotFoundError,
+    ParameterError,
+    UserError,
+    make_lease_lost,
+    shorten,
+    suggest,
+)
 from flowlearner.graph import Graph, Literal
 from flowlearner.heartbeat import beating
 from flowlearner.inputs import InputResolver, find_artifact
@@ -50,6 +59,7 @@ from flowlearner.records import (
     Artifact,
     CodeInfo,
     ErrorInfo,
+    MetricPoint,
     OperatorVersion,
     OutputRecord,
     RunRecord,
@@ -264,9 +274,9 @@ def run_submission(
                 scheduler.run(launcher)
                 status, failure = finish(scheduler)
             else:
-                catalog.finish_run(run_id, status, utc_now(), (), (), failure)
+                record_end(context, status, (), (), failure)
         except BaseException as error:
-            status = Status.CANCELLED if isinstance(error, KeyboardInterrupt) else Status.FAILED
+            status = choose_end(error)
             failure = describe_error(error, submission.secrets)
             finish_early(scheduler, status, failure)
             if isinstance(error, FlowLearnerError):
@@ -316,8 +326,31 @@ def finish(scheduler: Scheduler) -> tuple[Status, ErrorInfo | None]:
     with context.catalog.batch():
         if artifacts:
             context.catalog.record_nodes(context.run_id, (), artifacts)
-        context.catalog.finish_run(context.run_id, status, utc_now(), outputs, metrics, error)
+        record_end(context, status, outputs, metrics, error)
     return status, error
+
+
+def record_end(
+    context: RunContext,
+    status: Status,
+    outputs: Sequence[OutputRecord],
+    metrics: Sequence[MetricPoint],
+    error: ErrorInfo | None,
+) -> None:
+    """Record how a run ended.
+
+    Raises:
+        LeaseLost: another process has recorded it as CRASHED.
+    """
+    if not context.catalog.finish_run(context.run_id, status, utc_now(), outputs, metrics, error):
+        raise make_lease_lost("run", context.run_id)
+
+
+def choose_end(error: BaseException) -> Status:
+    """Return the status of a run or sweep that an error has ended."""
+    if isinstance(error, KeyboardInterrupt):
+        return Status.CANCELLED
+    return Status.CRASHED if isinstance(error, LeaseLost) else Status.FAILED
 
 
 def finish_early(scheduler: Scheduler, status: Status, error: ErrorInfo) -> None:

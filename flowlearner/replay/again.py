@@ -16,13 +16,11 @@ from flowlearner.config import Settings
 from flowlearner.definition import CompileWarning, Definition
 from flowlearner.engine.base import EXECUTORS, Origin, RunListener, RunOptions
 from flowlearner.engine.binding import is_named
-from flowlearner.engine.crashes import tell_crashed
+from flowlearner.engine.crashes import take_over
 from flowlearner.engine.given import as_json, is_plain
 from flowlearner.engine.submit import execute, opened
 from flowlearner.errors import ArtifactError, InputError, NotFoundError, UsageError, shorten, suggest
 from flowlearner.graph import Graph, Literal
-from flowlearner.heartbeat import wait_until_gone
-from flowlearner.lease import is_alive, is_stopped
 from flowlearner.operation import Operator, is_restoring
 from flowlearner.params import ARTIFACT_PREFIX, bind_params
 from flowlearner.records import Change, RunRecord, Status
@@ -124,22 +122,12 @@ def resume_run(
     Raises:
         UsageError: it completed, still runs, or is a trial; else as for `run_again`.
     """
-    run = _take_over(run, settings, listener or RunListener())
+    if not run.status.is_final:
+        with opened(settings) as (catalog, _):
+            take_over(catalog, run, (listener or RunListener()).say)
+            run = catalog.get_run(run.id)
     check_unfinished(run)
     return _execute(run, request, settings, listener, goes_on=True)
-
-
-def _take_over(run: RunRecord, settings: Settings, listener: RunListener) -> RunRecord:
-    """Return an unfinished run as CRASHED once its process is gone or too long stopped; else as it is."""
-    process = run.process
-    if run.status.is_final or process is None:
-        return run
-    if is_alive(process) is None or is_stopped(process):
-        listener.say(f"Waiting whether run {run.id[:8]} is still heard of ...")
-    with opened(settings) as (catalog, _):
-        if wait_until_gone(catalog, process) and catalog.store_crash(run.id, process):
-            tell_crashed(catalog.find_flow_runs([run.id]))
-        return catalog.get_run(run.id)
 
 
 def check_unfinished(run: RunRecord) -> None:

@@ -11,7 +11,7 @@ from flowlearner.engine import prefect_executor  # noqa: F401 - it sets what Pre
 import prefect  # isort: skip
 from prefect.context import FlowRunContext
 from prefect.settings import PREFECT_API_URL
-from prefect.states import Cancelled, Failed
+from prefect.states import Cancelled, Crashed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flowlearner.engine.connection import connected
@@ -19,6 +19,8 @@ from flowlearner.engine.submit import is_run_id
 from flowlearner.records import Status
 from flowlearner.sweep.beside import Ending, FlowLink
 from flowlearner.sweep.submit import SweepSubmission
+
+STATES = {Status.CANCELLED: Cancelled, Status.CRASHED: Crashed}
 
 
 def find_current() -> FlowLink | None:
@@ -56,7 +58,7 @@ def _make_flow(
         ended = ending.result()
         if ended.status is Status.COMPLETED:
             return sweep_id
-        return (Cancelled if ended.status is Status.CANCELLED else Failed)(message=ended.message)
+        return STATES.get(ended.status, Failed)(message=ended.message)
 
     body.__name__ = body.__qualname__ = f"{definition.name}_sweep"
     runner: Any = ThreadPoolTaskRunner(max_workers=1)

@@ -12,9 +12,9 @@ from flowlearner.artifacts import ArtifactStore
 from flowlearner.catalog import Catalog
 from flowlearner.config import Settings
 from flowlearner.definition import Definition
+from flowlearner.engine.crashes import take_over
 from flowlearner.engine.submit import opened
 from flowlearner.errors import UsageError, shorten
-from flowlearner.heartbeat import wait_until_gone
 from flowlearner.params import ARTIFACT_PREFIX
 from flowlearner.records import Status, SweepRecord, TrialRecord, find_curve
 from flowlearner.restoring import loaded_definition, read_modules
@@ -82,8 +82,10 @@ def _go_on(
     with contextlib.ExitStack() as code:
         with opened(settings) as (catalog, store):
             sweep = catalog.get_sweep(sweep_id)
-            is_open = not sweep.status.is_final
-            if is_open and not (sweep.process and wait_until_gone(catalog, sweep.process)):
+            if not sweep.status.is_final:
+                take_over(catalog, sweep, (listener or SweepListener()).say)
+                sweep = catalog.get_sweep(sweep.id)
+            if not sweep.status.is_final:
                 raise UsageError(
                     f"sweep {sweep.id} still runs: `flowlearner sweeps stop {sweep.id[:8]}` stops it"
                 )

@@ -26,8 +26,8 @@ from flowlearner.engine.local import LocalLauncher
 from flowlearner.engine.logs import captured, hide_secrets
 from flowlearner.engine.node import describe_error
 from flowlearner.engine.server import ensure_server
-from flowlearner.engine.submit import Submission, get_user, new_run_id, opened
-from flowlearner.errors import FlowLearnerError, UsageError, shorten, suggest
+from flowlearner.engine.submit import Submission, choose_end, get_user, new_run_id, opened
+from flowlearner.errors import FlowLearnerError, UsageError, make_lease_lost, shorten, suggest
 from flowlearner.heartbeat import beating, may_take_over
 from flowlearner.inputs import InputResolver
 from flowlearner.lease import get_process_owner
@@ -319,14 +319,14 @@ def run_sweep(
         Interruption() as interruption,
     ):
         maker, sweep = _begin(submission, sweep_id, catalog, store, history)
+        assert sweep.process is not None, "it is this one"
         if resumes:
-            assert sweep.process is not None, "it is this one"
             catalog.claim_sweep(sweep_id, sweep.process, history.driver, partial(may_take_over, catalog))
             catalog.reopen_trials(list(history.run_ids.values()), sweep.process)
         else:
             settle_crashes(catalog)
             catalog.begin_sweep(sweep, read_environment(), maker.take_artifacts())
-        note_flow = partial(_note_flow, catalog, sweep_id)
+        note_flow = partial(_note_flow, catalog, sweep_id, sweep.process)
         if link is not None:
             note_flow(link)
         driver = Driver(
@@ -352,13 +352,14 @@ def run_sweep(
         try:
             driver.run()
             status, error = _choose_end(driver, interruption, catalog.is_stop_requested(sweep_id))
+            if not catalog.finish_sweep(sweep_id, sweep.process, status, utc_now(), error):
+                raise make_lease_lost("sweep", sweep_id)
         except BaseException as broken:
-            status = Status.CANCELLED if isinstance(broken, KeyboardInterrupt) else Status.FAILED
-            error = describe_error(broken)
+            status, error = choose_end(broken), describe_error(broken)
+            with contextlib.suppress(FlowLearnerError):
+                catalog.finish_sweep(sweep_id, sweep.process, status, utc_now(), error)
             raise
         finally:
-            with contextlib.suppress(FlowLearnerError):
-                catalog.finish_sweep(sweep_id, status, utc_now(), error)
             submission.listener.sweep_finished(sweep_id, status)
             if beside is not None:
                 beside.end(status, error.type if error else "stopped")
@@ -369,8 +370,8 @@ def run_sweep(
     return sweep_id, status
 
 
-def _note_flow(catalog: Catalog, sweep_id: str, link: FlowLink) -> None:
-    catalog.update_sweep(sweep_id, prefect_flow_run_id=link.flow_run_id, prefect_api_url=link.api_url)
+def _note_flow(catalog: Catalog, sweep_id: str, process: Owner, link: FlowLink) -> None:
+    catalog.link_sweep(sweep_id, process, link.flow_run_id, link.api_url)
 
 
 def _begin(

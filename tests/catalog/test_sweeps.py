@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from flowlearner.catalog import Catalog
-from flowlearner.errors import CatalogError, NotFoundError, UsageError
+from flowlearner.errors import CatalogError, LeaseLost, NotFoundError, UsageError
 from flowlearner.records import CacheEntry, Owner, Status, TrialBatch, TrialEnd
 from tests.catalog.make import NOW, PROCESS, begin_sweep, make_artifact, make_hash, make_output, make_trials
 
@@ -46,11 +46,41 @@ def test_a_trial_that_has_ended_stays_as_it_is(catalog: Catalog) -> None:
 def test_a_driver_whose_sweep_was_taken_over_writes_nothing(catalog: Catalog) -> None:
     begin_sweep(catalog, "a")
     catalog.claim_sweep("a", OTHER, PROCESS, lambda _: True)
-    with pytest.raises(CatalogError, match="taken over by another process"):
+    with pytest.raises(LeaseLost, match="flowlearner sweeps show a"):
         catalog.record_trials("a", PROCESS, make_trials("a", [COMPLETED]), {"train": 1})
     assert catalog.list_trials("a") == []
     catalog.record_trials("a", OTHER, make_trials("a", [COMPLETED]), {"train": 1})
     assert len(catalog.list_trials("a")) == 1
+
+
+def test_a_driver_does_not_end_a_sweep_that_was_taken_over_nor_says_that_its_flow_run_is_that_sweep(
+    catalog: Catalog,
+) -> None:
+    begin_sweep(catalog, "a")
+    catalog.claim_sweep("a", OTHER, PROCESS, lambda _: True)
+    catalog.link_sweep("a", OTHER, "flow", "http://x/api")
+    assert not catalog.finish_sweep("a", PROCESS, FAILED, NOW)
+    catalog.link_sweep("a", PROCESS, "earlier", "http://x/api")
+    sweep = catalog.get_sweep("a")
+    assert (sweep.status, sweep.prefect_flow_run_id) == (Status.RUNNING, "flow")
+
+
+def test_a_driver_whose_sweep_was_recorded_as_crashed_writes_nothing(catalog: Catalog) -> None:
+    begin_sweep(catalog, "a")
+    assert catalog.store_crashed_sweeps(lambda process: process == PROCESS) == ["a"]
+    with pytest.raises(LeaseLost):
+        catalog.record_trials("a", PROCESS, make_trials("a", [COMPLETED]), {"train": 1})
+    assert catalog.list_trials("a") == []
+    assert not catalog.finish_sweep("a", PROCESS, COMPLETED, NOW)
+    assert catalog.get_sweep("a").status is Status.CRASHED
+
+
+def test_a_trial_that_another_process_runs_again_is_not_recorded_as_crashed(catalog: Catalog) -> None:
+    begin_sweep(catalog, "a")
+    catalog.record_trials("a", PROCESS, make_trials("a", [None]), {})
+    catalog.reopen_trials(["a-0"], OTHER)
+    assert not catalog.store_crash("a-0", PROCESS)
+    assert catalog.list_trials("a")[0].status is Status.RUNNING
 
 
 def test_a_sweep_whose_driver_lives_is_not_claimed(catalog: Catalog) -> None:
@@ -62,8 +92,8 @@ def test_a_sweep_whose_driver_lives_is_not_claimed(catalog: Catalog) -> None:
 
 def test_a_sweep_ends_once(catalog: Catalog) -> None:
     begin_sweep(catalog, "a")
-    assert catalog.finish_sweep("a", COMPLETED, NOW)
-    assert not catalog.finish_sweep("a", FAILED, NOW)
+    assert catalog.finish_sweep("a", PROCESS, COMPLETED, NOW)
+    assert not catalog.finish_sweep("a", PROCESS, FAILED, NOW)
     assert catalog.get_sweep("a").status is COMPLETED
 
 

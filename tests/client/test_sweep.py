@@ -86,7 +86,7 @@ def make_sweep(
         catalog.record_versions(VERSION, [])
         catalog.record_trials(sweep_id, process, batch, {"train": 3})
         if status.is_final:
-            catalog.finish_sweep(sweep_id, status, NOW + timedelta(minutes=1))
+            catalog.finish_sweep(sweep_id, process, status, NOW + timedelta(minutes=1))
     return client.get_sweep(sweep_id)
 
 
@@ -318,7 +318,7 @@ def test_a_sweep_that_runs_is_as_it_was_read_until_it_is_refreshed(client: Clien
     sweep = make_sweep(client, [complete(0.5)], status=Status.RUNNING)
     assert sweep.status is Status.RUNNING
     with Catalog(client.settings.catalog_url) as catalog:
-        catalog.finish_sweep(sweep.id, Status.COMPLETED, NOW)
+        catalog.finish_sweep(sweep.id, sweep.record.process, Status.COMPLETED, NOW)
     assert sweep.status is Status.RUNNING
     assert sweep.refresh().status is Status.COMPLETED
 
