@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,8 @@ from flowlearner.canonical import Writer, class_name, digest_buffers
 from flowlearner.errors import UnstableValueError
 
 _BLOCK = 1 << 20
+# Where ufuncs are found by their names; others are made of any function.
+_UFUNCS = ("numpy", "scipy.special")
 
 
 def encode_numpy(value: Any, out: Writer) -> bool:
@@ -28,6 +31,8 @@ def encode_numpy(value: Any, out: Writer) -> bool:
     elif isinstance(value, np.dtype):
         out.put("dtype", str(value.descr if value.names else value.str))
     elif isinstance(value, np.ufunc):
+        if not any(getattr(sys.modules.get(m), value.__name__, None) is value for m in _UFUNCS):
+            raise UnstableValueError(f"{out.where}: what {value.__name__} calls has no stable encoding")
         out.put("ufunc", value.__name__)
     elif isinstance(value, np.random.RandomState):
         # Its reduced form also holds what it was seeded from, which no later number depends on.

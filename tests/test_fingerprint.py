@@ -227,6 +227,7 @@ UNFOLLOWED = {
         "return THING",
         "globals()['THING'] = open(__file__)\n",
     ),
+    "classes that derive from another one": ("return A.__subclasses__()", "class A:\n    pass\n"),
     "a helper without source": ("return made(x)", "exec('def made(x): return x')\n"),
 }
 

@@ -25,132 +25,6 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> Fingerprint:
     return read(tmp_path_factory.mktemp("before"))
 
 
-# What is edited, in which file, from, to.
-CHANGING = {
-    "the body": (FLOW, "sum(total)", "max(total)"),
-    "a local variable's name": (FLOW, "total", "sums"),
-    "a default": (FLOW, "depth: Depth = 2", "depth: Depth = 3"),
-    "a type hint": (FLOW, "(x: float,", "(x: int,"),
-    "a range in an alias for a hint": (FLOW, "Range(1, 12)", "Range(1, 13)"),
-    "a choice in an alias for a hint": (FLOW, '["fit", "score"]', '["fit", "predict"]'),
-    "a field of the output": (FLOW, "count: int = 0", "count: float = 0"),
-    "a field's default": (FLOW, "count: int = 0", "count: int = 1"),
-    "a field of a pydantic model": (FLOW, "depth: int = 3", "depth: int = 4"),
-    "a global number": (FLOW, "RATE = 0.1", "RATE = 0.2"),
-    "a global number's type": (FLOW, "RATE = 0.1", "RATE = 1"),
-    "a value in a global dict": (FLOW, '"b": 2', '"b": 3'),
-    "a member of a global set": (FLOW, '{"x", "y"}', '{"x", "z"}'),
-    "a state of a global object": (FLOW, "Settings(0.5)", "Settings(0.6)"),
-    "a method of a global object's class": (HELPERS, "self.rate * 2", "self.rate * 3"),
-    "a logger's assignment": (FLOW, 'getLogger("flow")', 'getLogger("other")'),
-    "an imported logger's assignment": (HELPERS, 'getLogger("helpers")', 'getLogger("other")'),
-    "a lock's assignment": (FLOW, "threading.Lock()", "threading.RLock()"),
-    "a lambda": (FLOW, "x * 2", "x * 3"),
-    "an argument of a partial": (FLOW, "by=0.5", "by=0.25"),
-    "the function of a partial": (HELPERS, "return x * by", "return x / by"),
-    "a function in a table": (HELPERS, "else 1", "else 2"),
-    "which function is in a table": (FLOW, '"second": helpers.second', '"second": helpers.clean'),
-    "a closure's value": (FLOW, "make(3)", "make(4)"),
-    "a closure's code": (FLOW, "return x * factor", "return x + factor"),
-    "a function behind a cache": (
-        FLOW,
-        "def cached(x):\n            return x + 1",
-        "def cached(x):\n            return x + 2",
-    ),
-    "a function behind a decorator": (FLOW, "return x - 1", "return x - 2"),
-    "the decorator of a helper": (HELPERS, "return fn(*args)", "return -fn(*args)"),
-    "a helper by another name": (HELPERS, "polish(x) + 1", "polish(x) + 2"),
-    "a helper through its module": (HELPERS, "by=2.0", "by=3.0"),
-    "a helper three imports deep": (WORK, "x * constants", "x / constants"),
-    "a constant three imports deep": (CONSTANTS, "SCALE = 3", "SCALE = 4"),
-    "a constant of a module in a package": (CONSTANTS, "LIMIT = 10", "LIMIT = 11"),
-    "a helper imported inside": ("deep/late.py", "x + SCALE", "x - SCALE"),
-    "a helper of a module imported inside": (
-        "deep/other.py",
-        "more(x):\n    return x",
-        "more(x):\n    return -x",
-    ),
-    "a class attribute": (FLOW, "size = 4", "size = 5"),
-    "a method": (FLOW, "* self.size", "+ self.size"),
-    "a property": (FLOW, "self.size / 2", "self.size / 3"),
-    "a static method": (FLOW, "return x + 1\n\n        settings", "return x + 2\n\n        settings"),
-    "an attribute of a base class": (HELPERS, 'kind = "base"', 'kind = "other"'),
-    "a base class": (HELPERS, "class Base(Root):", "class Base:"),
-    "a method of a base's base": (
-        HELPERS,
-        "def prepare(self, x):\n                return x",
-        "def prepare(self, x):\n                return -x",
-    ),
-    "a class decorator": (HELPERS, "@dataclasses.dataclass", "@dataclasses.dataclass(eq=False)"),
-    "what a package's name stands for": (
-        FLOW,
-        "linear_model import Ridge",
-        "linear_model import Lasso as Ridge",
-    ),
-}
-
-KEEPING = {
-    "a comment": (FLOW, "# A comment.", "# Another."),
-    "a docstring": (FLOW, '"""Do the step."""', '"""Another text."""'),
-    "no docstring": (FLOW, '"""Do the step."""', ""),
-    "a class's docstring": (FLOW, '"""A model."""', '"""Other."""'),
-    "a method's docstring": (FLOW, '"""Fit."""', '"""Other."""'),
-    "a module's docstring": (FLOW, '"""A module."""', '"""Other."""'),
-    "layout": (
-        FLOW,
-        "return Out(value + sum(total))",
-        "return Out(\n                value\n                + sum(total)\n            )",
-    ),
-    "resources": (FLOW, "@operator(cpus=1)", "@operator(cpus=2, retries=3)"),
-    "no resources": (FLOW, "@operator(cpus=1)", "@operator"),
-    "another name of the decorator": (FLOW, "@operator(cpus=1)", "@heavy()"),
-    "a global that nothing reads": (FLOW, "UNUSED = 1", "UNUSED = 2"),
-    "a helper that nothing calls": (
-        HELPERS,
-        "def unused(x):\n            return x",
-        "def unused(x):\n            return -x",
-    ),
-    "a constant that nothing reads": (CONSTANTS, "OTHER = 1", "OTHER = 2"),
-    "a function that nothing calls of a module imported inside": (
-        "deep/other.py",
-        "less(x):\n    return x",
-        "less(x):\n    return -x",
-    ),
-    "another operator": (
-        FLOW,
-        "def lone(x: int) -> int:\n            return x + 1",
-        "def lone(x: int) -> int:\n            return x",
-    ),
-    "the order of a global dict": (FLOW, '{"a": 1, "b": 2}', '{"b": 2, "a": 1}'),
-    "the order of a global set": (FLOW, '{"x", "y"}', '{"y", "x"}'),
-    "the order of a table of functions": (
-        FLOW,
-        '"first": helpers.first, "second": helpers.second',
-        '"second": helpers.second, "first": helpers.first',
-    ),
-    "the order of definitions": (FLOW, "RATE = 0.1", "import json\n        RATE = 0.1"),
-    "quotes around a hint": (FLOW, "-> Out:", '-> "Out":'),
-    "a number written otherwise": (FLOW, "RATE = 0.1", "RATE = 1e-1"),
-}
-
-
-@pytest.mark.parametrize("what", CHANGING)
-def test_an_edit_of_what_a_call_reaches_changes_the_fingerprint(
-    what: str, before: Fingerprint, tmp_path: Path
-) -> None:
-    after = read(tmp_path, edit(CHANGING[what]))
-    assert after.digest != before.digest
-    assert after.problems == ()
-
-
-@pytest.mark.parametrize("what", KEEPING)
-def test_an_edit_of_what_no_call_depends_on_keeps_the_fingerprint(
-    what: str, before: Fingerprint, tmp_path: Path
-) -> None:
-    after = read(tmp_path, edit(KEEPING[what]))
-    assert after == Fingerprint(before.digest, after.source, before.problems, before.parts)
-
-
 def test_a_project_in_another_folder_keeps_its_fingerprints(before: Fingerprint, tmp_path: Path) -> None:
     assert read(tmp_path / "elsewhere").digest == before.digest
 
@@ -187,6 +61,34 @@ def test_a_helper_that_moves_to_another_module_keeps_fingerprints(
         ("deep/inner/__init__.py", "from .work import polish", "from . import work"),
     )
     assert read(tmp_path, files).digest == before.digest
+
+
+PLACES = {
+    "a logger's name": "import logging\nV = logging.getLogger(__name__)\n",
+    "the module's name": "V = 1\nif __name__ == '__main__':\n    V = 2\n",
+    "its folder": "from pathlib import Path\nV = Path(__file__).parent\n",
+    "its folder as text": "import os\nV = os.path.dirname(os.path.abspath(__file__))\n",
+    "a path in a folder beside it": (
+        "from pathlib import Path\nHERE = Path(__file__).resolve().parent\nV = HERE.parent / 'data'\n"
+    ),
+    "a new type": "from typing import NewType\nV = NewType('V', int)\n",
+    "a type variable": "from typing import TypeVar\nclass M:\n    pass\nV = TypeVar('V', bound=M)\n",
+}
+
+
+@pytest.mark.parametrize("what", PLACES)
+def test_what_a_module_knows_of_its_own_place_does_not_count(what: str, tmp_path: Path) -> None:
+    text = f"{PLACES[what]}def step(x):\n    return V, __name__, __file__\n"
+    first = "from tool import V\nimport tool\ndef step(x):\n    return V, tool.__name__\n"
+    found = []
+    for folder, name, tool in (("a", "flow", "tool"), ("b/c", "other", "kit")):
+        through = first.replace("import tool", f"import {tool} as tool").replace("from tool", f"from {tool}")
+        for read_as in (text, through):
+            files = {f"{name}.py": read_as, f"{tool}.py": PLACES[what]}
+            with imported(tmp_path / folder, files, name) as module:
+                found.append(compute_fingerprint(module.step))
+    assert [f.problems for f in found] == [()] * 4
+    assert [f.digest for f in found[:2]] == [f.digest for f in found[2:]]
 
 
 def test_parts_say_which_helper_changed(before: Fingerprint, tmp_path: Path) -> None:
@@ -370,6 +272,58 @@ PAIRS = {
         "import threading\nd = {{'lock': threading.Lock()}}\nd['a'] = {}\ndef step(x):\n    return d['a']\n",
         "1",
         "2",
+    ),
+    "what a property sets that a class is given later": (
+        "class A:\n    pass\ndef get(self):\n    return self.v\ndef put(self, v):\n    self.v = v * {}\n"
+        "A.p = property(get, put)\ndef step(x):\n    a = A()\n    a.p = x\n    return a.p\n",
+        "2",
+        "3",
+    ),
+    "a method with arguments that a class is given later": (
+        "import functools\nclass A:\n    pass\ndef f(self, k):\n    return k + {}\n"
+        "A.m = functools.partialmethod(f, 2)\ndef step(x):\n    return A().m()\n",
+        "2",
+        "3",
+    ),
+    "an object in the place of what a class was written with": (
+        "class B:\n    def __init__(self, v):\n        self.v = v\nclass A:\n    b = None\nA.b = B({})\n"
+        "def step(x):\n    return A().b.v\n",
+        "2",
+        "3",
+    ),
+    "what a new type is made of": (
+        "from typing import NewType\nU = NewType('U', {})\ndef step(x: U):\n    return x\n",
+        "int",
+        "float",
+    ),
+    "what a type variable is bound to": (
+        "from typing import TypeVar\nclass M:\n    v = {}\nT = TypeVar('T', bound=M)\n"
+        "def step(x: T):\n    return x\n",
+        "1",
+        "2",
+    ),
+    "a function that numpy calls for each item": (
+        "import numpy as np\ndef f(x):\n    return x + {}\ng = np.frompyfunc(f, 1, 1)\n"
+        "def step(x):\n    return g(x)\n",
+        "1",
+        "2",
+    ),
+    "a path that does not come from the file": (
+        "from pathlib import Path\nDATA = Path('/data/{}')\ndef step(x):\n    return DATA\n",
+        "a",
+        "b",
+    ),
+    "what is read from a file beside the module": (
+        "from pathlib import Path\nVERSION = Path(__file__).read_text()\n# {}\n"
+        "def step(x):\n    return VERSION\n",
+        "a",
+        "b",
+    ),
+    "a path that is read from a file beside the module": (
+        "from pathlib import Path\nV = '/' + Path(__file__).read_text()[-2:-1]\n"
+        "def step(x):\n    return V  # {}\n",
+        "a",
+        "b",
     ),
     "what a star import brings": ("from math import *\ndef step(x):\n    return {}(x)\n", "sin", "cos"),
 }

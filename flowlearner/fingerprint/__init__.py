@@ -8,7 +8,8 @@ such as a logger, enters as its assignment is written. Of a file that was edited
 goes on running, the text as it was loaded counts.
 
 What does not: comments, layout, docstrings, the `@operator(...)` line with its resources, names of modules
-and files, builtins and Python's own modules. Names of local variables do enter.
+and files, also where code asks for them (`__name__`, a global path made of `__file__`), builtins and Python's
+own modules. Names of local variables do enter.
 """
 
 from __future__ import annotations

@@ -18,23 +18,26 @@ import types
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any
 
 from flowlearner.canonical import digest, digest_parts
 from flowlearner.fingerprint.names import (
     ENVIRONMENT,
     IMPORTING,
+    OWN_NAMES,
     Place,
     full_name,
     is_dynamic,
     is_made,
     is_platform,
+    is_set_on,
     is_user_class,
     is_user_code,
     is_written_in,
     iter_classes,
+    list_functions,
     peek_along,
-    plain_function,
 )
 from flowlearner.fingerprint.origin import classify_module
 from flowlearner.fingerprint.source import Tree, find_tree, has_text, iter_cells
@@ -86,9 +89,29 @@ class Follower(ValueEncoder):
         if type(value) not in ATOMS:
             self.witness.add_value(value)
         if reason is None and target is not None:
-            return target
+            return self._find_own_path(value, name, place) or target
         written = self._follow_assignment(name, place, reason or "")
         return written if target is None else digest_parts("partly", target, written)
+
+    def _find_own_path(
+        self, value: Any, name: str, place: Place, seen: frozenset[str] = frozenset()
+    ) -> str | None:
+        """Return what stands for a path that a module makes of its own file's: where it is from there."""
+        if name in seen or not isinstance(value, (str, PurePath)) or not os.path.isabs(value):
+            return None
+        found = self._find_assignment(name.partition(".")[0], name, place)
+        if found is None:
+            return None
+        tree, statements, inner = found
+        heads = {chain[0] for statement in statements for chain in tree.facts(statement).chains}
+        seen |= {name}
+        if "__file__" not in heads and not any(
+            self._find_own_path(inner.namespace.get(head), head, inner, seen) for head in heads
+        ):
+            return None
+        folder = os.path.dirname(os.path.abspath(tree.file))
+        ways = [os.path.relpath(value, start) for start in (folder, os.path.realpath(folder))]
+        return digest_parts("own path", type(value).__name__, min(ways, key=len))
 
     # Code
 
@@ -142,7 +165,7 @@ class Follower(ValueEncoder):
         """Add a class of the user, unless it is known, and return its number."""
         if cls in self._numbers:
             return self._numbers[cls]
-        methods = [m for m in map(plain_function, vars(cls).values()) if m and is_written_in(cls, m)]
+        methods = [m for v in vars(cls).values() for m in list_functions(v) if is_written_in(cls, m)]
         tree, node, namespace = _find_class(cls, methods, place)
         if tree is None or node is None:
             raise Unstable(f"class {cls.__qualname__} has no source")
@@ -164,14 +187,16 @@ class Follower(ValueEncoder):
 
     def _follow_attribute(self, cls: type, name: str, value: Any, unit: Unit, place: Place) -> None:
         """Add an attribute as it is now, where the class as written does not say it."""
-        fn = plain_function(value)
-        if fn is not None:
+        functions = list_functions(value)
+        for fn in functions:
             original = inspect.unwrap(fn)
             if is_written_in(cls, fn):
                 self.witness.add_function(fn)
             elif not is_made(original) and (is_user_code(fn) or original is not fn):
                 unit.refs.append(f"attribute {name}={self.follow_value(fn, name, place)}")
-        elif not name.startswith("__") and type(value) in _OWN_VALUES:
+        if functions or name.startswith("__"):
+            return
+        if type(value) in _OWN_VALUES or is_set_on(cls, value):
             unit.refs.append(f"attribute {name}={self.encode_whole(value, place)[0]}")
             self.witness.add_value(value)
 
@@ -192,7 +217,8 @@ class Follower(ValueEncoder):
                 is_own = name.isidentifier() and not name.startswith("__")
                 if is_own and not isinstance(value, types.ModuleType):
                     # What has no encoding counts as it is written, which the syntax has.
-                    unit.refs.append(f"value {name}={self.encode_whole(value, place)[0]}")
+                    target = self._find_own_path(value, name, place) or self.encode_whole(value, place)[0]
+                    unit.refs.append(f"value {name}={target}")
                     self.witness.add_value(value)
         elif not hasattr(module, "__path__"):
             self._add_problem(f"module '{module.__name__}': it has no source")
@@ -296,6 +322,8 @@ class Follower(ValueEncoder):
         for chain in sorted(chains.difference(c for c, _, _ in facts.calls)):
             if any(map(is_dynamic, peek_along(chain, place, facts.imports))):
                 self._add_problem(f"{place.where}: what {'.'.join(chain)} reaches cannot be followed")
+        for line in facts.subclassed:
+            self._add_problem(f"{place.where}: what __subclasses__ in line {line} finds cannot be followed")
         for chain, key in sorted(facts.lookups, key=str):
             self._follow_environment(chain, key, facts, unit, place)
 
@@ -318,7 +346,7 @@ class Follower(ValueEncoder):
 
     def _follow_chains(self, chains: Iterable[Chain], unit: Unit, place: Place) -> None:
         for chain in chains:
-            value = self._look_up(chain[0], place)
+            value = _BUILTIN if chain[0] in OWN_NAMES else self._look_up(chain[0], place)
             if value is not _BUILTIN:
                 self._follow_chain(chain, value, unit, place)
 
@@ -340,6 +368,8 @@ class Follower(ValueEncoder):
         """Go along the dotted name while it leads through the user's modules, and follow what is there."""
         used = 1
         while used < len(chain) and isinstance(value, types.ModuleType) and classify_module(value) == "user":
+            if chain[used] in OWN_NAMES:
+                return
             inner = getattr(value, chain[used], MISSING)
             if inner is MISSING:
                 inner = sys.modules.get(f"{value.__name__}.{chain[used]}", MISSING)
@@ -365,7 +395,7 @@ class Follower(ValueEncoder):
         namespace = vars(owner)
         self.witness.items.append((namespace, name, namespace.get(name, MISSING)))
         value = namespace.get(name, MISSING)
-        if value is MISSING or plain_function(value) is not None:
+        if value is MISSING or list_functions(value):
             return
         if isinstance(owner, types.FunctionType) or (is_user_class(owner) and type(value) not in _OWN_VALUES):
             target, _ = self.encode_whole(value, place)

@@ -21,6 +21,10 @@ from flowlearner.fingerprint.syntax import Chain, Imported
 from flowlearner.fingerprint.witness import MISSING
 
 IMPORTING = (builtins.__import__, importlib.import_module)
+# What a module knows of where it comes from. The names of modules and files are no part of code.
+OWN_NAMES = frozenset(
+    ("__name__", "__file__", "__package__", "__path__", "__spec__", "__loader__", "__cached__")
+)
 # What reads the environment of the process.
 ENVIRONMENT = (os.environ, os.getenv)
 _DYNAMIC: tuple[Any, ...] = (
@@ -67,15 +71,16 @@ def is_user_class(cls: type) -> bool:
     return cls.__module__ == "__main__" or classify_module(str(cls.__module__)) in ("user", "absent")
 
 
-def plain_function(value: Any) -> types.FunctionType | None:
-    """Return the function in a method, property or static method of a class."""
+def list_functions(value: Any) -> list[types.FunctionType]:
+    """Return the functions in a method, static method or property of a class."""
+    found = [value]
     if isinstance(value, (staticmethod, classmethod)):
-        value = value.__func__
+        found = [value.__func__]
     elif isinstance(value, property):
-        value = value.fget
+        found = [value.fget, value.fset, value.fdel]
     elif isinstance(value, functools.cached_property):
-        value = value.func
-    return value if isinstance(value, types.FunctionType) else None
+        found = [value.func]
+    return [fn for fn in found if isinstance(fn, types.FunctionType)]
 
 
 def is_written_in(cls: type, fn: types.FunctionType) -> bool:
@@ -85,6 +90,16 @@ def is_written_in(cls: type, fn: types.FunctionType) -> bool:
 def is_made(fn: types.FunctionType) -> bool:
     """Tell whether a function was made from a text that nobody wrote, such as a dataclass's `__init__`."""
     return fn.__code__.co_filename == "<string>"
+
+
+def is_set_on(cls: type, value: Any) -> bool:
+    """Tell whether a value that a class has may have been given to it after it was written."""
+    if isinstance(value, type):
+        return is_user_class(value) and not value.__qualname__.startswith(f"{cls.__qualname__}.")
+    if isinstance(value, (functools.partial, functools.partialmethod)):
+        return True
+    # A member of an enum is as its class is written.
+    return type(value) is not cls and is_user_class(type(value))
 
 
 def full_name(module: str, level: int, namespace: Mapping[str, Any]) -> str:

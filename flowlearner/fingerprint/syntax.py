@@ -51,6 +51,7 @@ class Facts:
         lookups: each dotted name that is read, with the text by which something is taken from it, where it
             is written there: `name["x"]`, `name("x")`, `"x" in name`.
         decorators: the outermost decorators.
+        subclassed: lines in which `__subclasses__` is read, which finds classes that no name leads to.
     """
 
     digest: str
@@ -59,6 +60,7 @@ class Facts:
     calls: tuple[tuple[Chain, int, str | None], ...]
     lookups: frozenset[tuple[Chain, str | None]]
     decorators: tuple[Decorator, ...] = ()
+    subclassed: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,11 @@ def read_facts(node: ast.AST) -> Facts:
         if isinstance(call, ast.Call) and (chain := chain_of(call.func)) in reader.chains
     )
     lookups = frozenset((chain, key) for chain, key in _list_lookups(node) if chain in reader.chains)
-    return Facts(_hash(node), tuple(sorted(reader.chains)), imports, calls, lookups, tuple(decorators))
+    subclassed = tuple(
+        n.lineno for n in ast.walk(node) if isinstance(n, ast.Attribute) and n.attr == "__subclasses__"
+    )
+    chains = tuple(sorted(reader.chains))
+    return Facts(_hash(node), chains, imports, calls, lookups, tuple(decorators), subclassed)
 
 
 def _hash(node: ast.AST) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from flowlearner.canonical import digest, digest_parts, is_library_class
 from flowlearner.errors import UnstableValueError
-from flowlearner.fingerprint.names import Place, has_contents, is_user_class, is_user_code, plain_function
+from flowlearner.fingerprint.names import Place, has_contents, is_user_class, is_user_code, list_functions
 from flowlearner.fingerprint.origin import classify_module, find_package_version
 from flowlearner.fingerprint.witness import ATOMS, Witness, list_parts
 
@@ -167,8 +167,8 @@ class ValueEncoder(ABC):
             args = [self.encode_part(v, place) for v in value.args]
             return digest_parts("partial", self.encode(value.func, place), str(len(args)), *args, *keywords)
         if isinstance(value, (staticmethod, classmethod, property, functools.cached_property)):
-            fn = plain_function(value)
-            return digest_parts(cls.__name__, self.encode(fn, place) if fn else "")
+            codes = [self.encode(fn, place) for fn in list_functions(value)]
+            return digest_parts(cls.__name__, *(codes or [""]))
         if isinstance(value, _FOREIGN_TYPES):
             return self._encode_builtin(value, place)
         wrapped = getattr(value, "__wrapped__", None) or getattr(value, "py_func", None)
@@ -181,12 +181,10 @@ class ValueEncoder(ABC):
         if typing.get_origin(value) is not None:
             return self._encode_alias(value, place)
         if isinstance(value, (typing.TypeVar, typing.ParamSpec)):
-            return digest_parts(
-                "type variable",
-                value.__name__,
-                repr(value.__bound__),
-                repr(getattr(value, "__constraints__", "")),
-            )
+            types_of = (value.__bound__, *getattr(value, "__constraints__", ()))
+            return digest_parts("type variable", value.__name__, *(self.encode(t, place) for t in types_of))
+        if isinstance(value, typing.NewType):
+            return digest_parts("new type", value.__name__, self.encode(value.__supertype__, place))
         if cls.__module__ == "typing" and " at 0x" not in repr(value):
             return digest_parts("typing", repr(value))
         if is_user_class(cls):
