@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 import re
+import string
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, TypeAlias
 
-from sqlalchemy import Select, Table, and_, case, false, not_, or_, select
+from sqlalchemy import Select, Table, and_, case, false, func, not_, or_, select
 
 from flowlearner.catalog import tables as t
 from flowlearner.catalog.query import And, Comparison, Name, Not, Or, Tree, Value
@@ -43,6 +44,7 @@ UNITS = {
     "d": DAY,
     "w": 7 * DAY,
 }
+_SMALL = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 _SPAN = re.compile(r"-?(\d{1,6})(s|m|h|d|w)", re.IGNORECASE)
 
 
@@ -329,12 +331,13 @@ class Compiler:
         # Each % multiplies the work of matching.
         if operator == "like" and text.count("%") > MOST_WILDCARDS:
             raise self.fail(f"a LIKE pattern has at most {MOST_WILDCARDS} signs %", value.position)
-        if operator == "~":
-            return column.icontains(text, autoescape=True)
-        if operator == "!~":
-            return not_(column.icontains(text, autoescape=True))
+        if operator in ("~", "!~"):
+            found = func.lower(column).contains(_fold(text), autoescape=True)
+            return found if operator == "~" else not_(found)
         if operator == "like":
-            return column.ilike(text)
+            # PostgreSQL would take a backslash for a sign of its own.
+            pattern = _fold(text).replace("\\", "\\\\")
+            return func.lower(column).like(pattern, escape="\\")
         return ORDERS[operator](column, text)
 
     # Metrics, params and tags: rows of their own
@@ -406,6 +409,11 @@ def is_among(runs: Select[tuple[str]], one_by_one: bool) -> Condition:
 def list_bare_names(comparisons: Iterable[Comparison]) -> list[Name]:
     """Return the names that are neither an attribute nor say what they are."""
     return [c.name for c in comparisons if not c.name.kind and find_attribute(c.name.text) is None]
+
+
+def _fold(text: str) -> str:
+    """Return text as the database's `lower` gives it for our columns: only A to Z have small letters."""
+    return text.translate(_SMALL)
 
 
 def _is_null(value: Value) -> bool:

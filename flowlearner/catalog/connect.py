@@ -14,15 +14,26 @@ from typing import Any
 import sqlalchemy
 from sqlalchemy import Connection, Engine, Table, event, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from flowlearner.catalog.failures import explain, explain_folder, explained, is_busy
+from flowlearner.catalog.failures import explain, explain_folder, explained, is_away, is_busy
 from flowlearner.catalog.tables import METADATA
-from flowlearner.errors import CatalogError, UsageError
+from flowlearner.catalog.urls import parse_url
+from flowlearner.errors import CatalogError
 
 BUSY_TIMEOUT_S = 30.0
 _WRITES = "flowlearner_writes"
+# A server or network that is gone is noticed within a minute, also where nothing says so.
+_POSTGRESQL = {
+    "client_encoding": "utf8",
+    "connect_timeout": 10,
+    "keepalives_idle": 20,
+    "keepalives_interval": 10,
+    "keepalives_count": 4,
+    "tcp_user_timeout": 60_000,
+}
+# What writers of one PostgreSQL database take turns by.
+_TURN = int.from_bytes(b"flowlear")
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.005, 0.2
 
 
@@ -80,8 +91,9 @@ class Write:
 class Database:
     """One catalog's connections, shared by the threads of a process.
 
-    Writers of a process take turns by a lock, writers of several by SQLite's. Readers never wait: they
-    see the last committed state.
+    Writers of a process take turns by a lock, writers of several by SQLite's, or by an advisory lock of
+    PostgreSQL: what a writer has read stays true until it commits, and no two wait for each other. Readers
+    never wait: they see the last committed state.
     """
 
     def __init__(self, url: str, busy_timeout_s: float = BUSY_TIMEOUT_S) -> None:
@@ -94,26 +106,65 @@ class Database:
         self._writing: Connection | None = None
         self._pid = os.getpid()
         self.engine = self._make_engine()
-        self._write_engine = self.engine.execution_options(**{_WRITES: True})
+        self._read_engine, self._write_engine = self._split(self.engine)
         self._driver: Any = self.engine.dialect.loaded_dbapi
+        self._has_answered = False
 
     def _make_engine(self) -> Engine:
-        if self.path is not None:
-            try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise explain_folder(str(self.path.parent), error) from error
-            url = self.url.set(database=str(self.path))
-            # isolation_level None: transactions are ours, see _begin.
-            arguments: dict[str, Any] = {"timeout": self.busy_timeout_s, "isolation_level": None}
-            engine = sqlalchemy.create_engine(url, connect_args=arguments, max_overflow=-1)
-            event.listen(engine, "connect", _set_up)
-            event.listen(engine, "begin", _begin)
+        if self.path is None:
+            given = {name: value for name, value in _POSTGRESQL.items() if name not in self.url.query}
+            engine = sqlalchemy.create_engine(self.url, connect_args=given, pool_pre_ping=True)
+            event.listen(engine, "begin", self._begin_on_postgresql)
             return engine
         try:
-            return sqlalchemy.create_engine(self.url)
-        except (ImportError, NoSuchModuleError) as error:
-            raise UsageError(f"catalog {self.place}: no driver for this URL is installed: {error}") from error
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise explain_folder(str(self.path.parent), error) from error
+        url = self.url.set(database=str(self.path))
+        # isolation_level None: transactions are ours, see _begin.
+        arguments: dict[str, Any] = {"timeout": self.busy_timeout_s, "isolation_level": None}
+        engine = sqlalchemy.create_engine(url, connect_args=arguments, max_overflow=-1)
+        event.listen(engine, "connect", _set_up)
+        event.listen(engine, "begin", _begin)
+        return engine
+
+    def _split(self, engine: Engine) -> tuple[Engine, Engine]:
+        """Return one engine to read with and one to write with; they share the connections."""
+        if self.is_sqlite:
+            return engine, engine.execution_options(**{_WRITES: True})
+        return (
+            engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True),
+            # Whoever had to wait for its turn sees what was committed meanwhile.
+            engine.execution_options(isolation_level="READ COMMITTED", **{_WRITES: True}),
+        )
+
+    def _begin_on_postgresql(self, connection: Connection) -> None:
+        if connection.get_execution_options().get(_WRITES):
+            wait_ms = max(round(self.busy_timeout_s * 1000), 1)
+            # A writer that was stopped or cut off within its turn loses it, before those behind it give up.
+            connection.exec_driver_sql(
+                f"SET LOCAL lock_timeout = {wait_ms}; "
+                f"SET LOCAL idle_in_transaction_session_timeout = {max(wait_ms * 4 // 5, 1)}; "
+                f"SELECT pg_advisory_xact_lock({_TURN})"
+            )
+
+    @contextmanager
+    def _connect(self, engine: Engine) -> Iterator[Connection]:
+        """Give a connection. A server that has answered before, and is away, is waited for like a writer."""
+        deadline = time.monotonic() + self.busy_timeout_s
+        wait = _FIRST_WAIT_S
+        while True:
+            try:
+                connection = engine.connect()
+                break
+            except DBAPIError as error:
+                if not (self._has_answered and is_away(error)) or time.monotonic() > deadline:
+                    raise
+            time.sleep(wait)
+            wait = min(wait * 2, _LONGEST_WAIT_S)
+        self._has_answered = True
+        with connection:
+            yield connection
 
     def close(self) -> None:
         """Close every connection. The object may be used again and then opens new ones."""
@@ -132,7 +183,7 @@ class Database:
         """Give a connection on which all statements see one state of the catalog."""
         self._check_process()
         try:
-            with self.engine.connect() as connection:
+            with self._connect(self._read_engine) as connection:
                 yield connection
         except (DBAPIError, self._driver.Error) as error:
             raise explain(error, self.place, self.busy_timeout_s) from error
@@ -151,7 +202,7 @@ class Database:
                     yield self._writing
                 return
             try:
-                with self._write_engine.begin() as connection:
+                with self._connect(self._write_engine) as connection, connection.begin():
                     self._writing = connection
                     yield connection
             except (DBAPIError, self._driver.Error) as error:
@@ -167,7 +218,7 @@ class Database:
         """
         self._check_process()
         try:
-            with self._write_lock, self._write_engine.connect() as connection:
+            with self._write_lock, self._connect(self._write_engine) as connection:
                 self._enforce_references(connection, False)
                 try:
                     with connection.begin():
@@ -229,7 +280,7 @@ class Database:
     ) -> list[dict[str, Any]]:
         """Return the rows of a prepared query.
 
-        Until something else begins a transaction on the connection, each query sees the latest state.
+        On SQLite each query sees the latest state until something else begins a transaction on the connection.
         """
         cursor = connection.connection.cursor()
         try:
@@ -320,30 +371,6 @@ def read_schema(connection: Connection, place: str) -> str | None:
         f"catalog {place}: this database is not a flowlearner catalog. "
         "Set FLOWLEARNER_CATALOG to a database of its own"
     )
-
-
-def parse_url(url: str) -> URL:
-    """Read a SQLAlchemy URL.
-
-    Raises:
-        UsageError: it is none, or its database cannot hold a catalog.
-    """
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        raise UsageError(
-            f"FLOWLEARNER_CATALOG: expected a URL such as sqlite:////data/catalog.db, found {url!r}"
-        ) from None
-    backend = parsed.get_backend_name()
-    if backend not in ("sqlite", "postgresql"):
-        raise UsageError(
-            f"FLOWLEARNER_CATALOG: expected a URL of SQLite or PostgreSQL, found one of {backend!r}"
-        )
-    if backend == "sqlite" and (not parsed.database or parsed.database == ":memory:"):
-        raise UsageError(
-            "FLOWLEARNER_CATALOG: a catalog in memory would be lost; name a file: sqlite:////path/file.db"
-        )
-    return parsed
 
 
 def _set_up(connection: Any, record: Any) -> None:  # noqa: ARG001 - SQLAlchemy's signature

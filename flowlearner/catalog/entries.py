@@ -146,7 +146,7 @@ def _build_previous(dialect: str) -> Any:  # noqa: ARG001 - the same on every da
     return (
         select(t.NODE_RUN)
         .where(c.workflow == bindparam("workflow"), c.name == bindparam("name"))
-        .where(c.status == Status.COMPLETED.value)
+        .where(c.status == Status.COMPLETED.value, c.finished_us.is_not(None))
         .order_by(c.finished_us.desc())
         .limit(1)
     )

@@ -42,6 +42,8 @@ def explain(error: Exception, place: str, busy_timeout_s: float) -> FlowLearnerE
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     name = getattr(cause, "sqlite_errorname", "") or ""
     where = f"catalog {place}: "
+    if not isinstance(cause, sqlite3.Error):
+        return _explain_postgresql(cause, where, busy_timeout_s)
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return CatalogError(
             f"{where}locked: another process has held it for more than {busy_timeout_s:g} s. "
@@ -61,6 +63,49 @@ def explain(error: Exception, place: str, busy_timeout_s: float) -> FlowLearnerE
             f"{where}{cause}. Check the disk, its free space and that the folder still exists"
         )
     return CatalogError(f"{where}{type(cause).__name__}: {cause}. `flowlearner catalog check` says more")
+
+
+def _explain_postgresql(cause: BaseException, where: str, busy_timeout_s: float) -> FlowLearnerError:
+    state, said = _get_state(cause), " ".join(str(cause).split())
+    if _is_away(cause):
+        return CatalogError(
+            f"{where}cannot be reached: {said}. Check that the server runs, that the database exists, and "
+            "host, user and password in FLOWLEARNER_CATALOG"
+        )
+    if state == "55P03":
+        return CatalogError(
+            f"{where}locked: another process has held it for more than {busy_timeout_s:g} s. "
+            "See which one with: SELECT * FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'"
+        )
+    if state == "25P03":
+        return CatalogError(
+            f"{where}this process stood still in the midst of a write, so the server has given its turn to "
+            "others; nothing of that write is stored"
+        )
+    if state == "53100":
+        return StorageError(f"{where}{said}. The server's {_NO_ROOM}")
+    if state in ("42501", "25006"):
+        return StorageError(
+            f"{where}cannot be written ({said}). The user in FLOWLEARNER_CATALOG must be allowed to make "
+            "tables and to write: the owner of the database is"
+        )
+    return CatalogError(f"{where}{type(cause).__name__}: {said}. `flowlearner catalog check` says more")
+
+
+def _get_state(cause: BaseException | None) -> str:
+    return getattr(cause, "sqlstate", None) or ""
+
+
+def _is_away(cause: BaseException | None) -> bool:
+    # The client library gives no code where it cannot connect or the connection has broken.
+    state = _get_state(cause)
+    lost = type(cause).__name__ == "OperationalError" and not state
+    return lost or state.startswith(("08", "28", "3D", "57P"))
+
+
+def is_away(error: DBAPIError) -> bool:
+    """Whether the server does not answer, so that waiting for it makes sense."""
+    return not isinstance(error.orig, sqlite3.Error) and _is_away(error.orig)
 
 
 def explain_folder(folder: str, error: OSError) -> StorageError:

@@ -96,7 +96,7 @@ class Maintenance(Versions):
                 )
             )
             .where(_u.hash == clean(hash_), _u.role.in_(roles), _r.deleted_us.is_(None))
-            .order_by(_r.created_us, _u.run_id, n.position, _u.name)
+            .order_by(_r.created_us, _u.run_id, n.position.nulls_first(), _u.name)
         )
         with self.database.read() as connection:
             return [

@@ -4,6 +4,8 @@ Conventions, the same on SQLite and PostgreSQL:
 
 - A time is a whole number of microseconds since 1970 in UTC (`..._us`): exact, short to index, and
   the same on every database.
+- A text is sorted and compared by its characters, whatever language a PostgreSQL server speaks: prefixes of
+  ids are ranges, and lists have one order everywhere.
 - A structure is JSON text that `json_text` writes. Not a JSON column: those refuse NaN and infinity.
 - A metric that is NaN is stored as NULL, since SQLite cannot store NaN; `is_finite` sorts NaN and
   infinity behind all other values.
@@ -33,6 +35,8 @@ SCHEMA = "0003"
 KNOWN_SCHEMAS = ("0001", "0002", "0003")
 """Every revision there has been, oldest first; one that is not listed was made by a newer flowlearner."""
 
+TEXT = Text().with_variant(Text(collation="C"), "postgresql")
+
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -46,15 +50,15 @@ class Base(SQLModel, registry=registry(metadata=MetaData(naming_convention=NAMIN
 
 
 def _key() -> Any:
-    return Field(primary_key=True, sa_type=Text)
+    return Field(primary_key=True, sa_type=TEXT)
 
 
 def _text() -> Any:
-    return Field(default="", sa_type=Text)
+    return Field(default="", sa_type=TEXT)
 
 
 def _text_or_null() -> Any:
-    return Field(default=None, sa_type=Text)
+    return Field(default=None, sa_type=TEXT)
 
 
 def _time() -> Any:

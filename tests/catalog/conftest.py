@@ -1,4 +1,4 @@
-"""Owns the catalogs that the tests work on: real SQLite files."""
+"""Owns the catalogs that the tests work on: real SQLite files, and databases of a real PostgreSQL server."""
 
 from __future__ import annotations
 
@@ -8,11 +8,35 @@ from pathlib import Path
 import pytest
 
 from flowlearner.catalog import Catalog
+from tests.catalog.postgresql import Server
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Server]:
+    """One server for all tests; it starts in a second where the first of them needs it."""
+    server = Server()
+    yield server
+    server.close()
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
+def sqlite_url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/home/catalog.db"
+
+
+@pytest.fixture
+def postgresql_url(postgresql: Server, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A database that is empty, or has the tables already where the test wants a catalog."""
+    name = postgresql.create(empty="catalog" not in request.fixturenames)
+    yield postgresql.get_url(name)
+    postgresql.drop(name)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest) -> str:
+    """A catalog on each kind of database, that does not exist yet."""
+    found: str = request.getfixturevalue(f"{request.param}_url")
+    return found
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from flowlearner.catalog import Catalog
 from flowlearner.records import (
     Artifact,
@@ -26,6 +28,9 @@ from flowlearner.records import (
     TrialEnd,
     WorkflowVersion,
 )
+
+sqlite_only = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+"""For a test that looks into what SQLite alone has."""
 
 NOW = datetime(2026, 3, 1, 12, 30, 15, 123456, tzinfo=UTC)
 ENVIRONMENT = Environment(

@@ -23,6 +23,12 @@ def path_of(url: str) -> Path:
     return Path(url.removeprefix("sqlite:///"))
 
 
+@pytest.fixture
+def url(sqlite_url: str) -> str:
+    """What befalls a file."""
+    return sqlite_url
+
+
 def test_a_lock_that_is_held_too_long_is_named(url: str) -> None:
     with Catalog(url, busy_timeout_s=0.2) as catalog:
         holder = sqlite3.connect(path_of(url), isolation_level=None)

@@ -12,13 +12,18 @@ import pytest
 from flowlearner.catalog import Catalog, listing
 from flowlearner.errors import ParameterError, QueryError
 from flowlearner.records import CodeInfo, ErrorInfo, MetricPoint, Status
-from tests.catalog.make import CODE, ENVIRONMENT, NOW, begin, complete, make_node
+from tests.catalog.make import CODE, ENVIRONMENT, NOW, begin, complete, make_node, sqlite_only
 
 
-@pytest.fixture(scope="module")
-def some(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def some(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
     """A catalog of runs a to f, one a minute; t1 and t2 are trials, z is deleted."""
-    with Catalog(f"sqlite:///{tmp_path_factory.mktemp('some')}/c.db") as catalog:
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path_factory.mktemp('some')}/c.db"
+    else:
+        server = request.getfixturevalue("postgresql")
+        url = server.get_url(server.create())
+    with Catalog(url) as catalog:
         complete(
             catalog, "a", 0, {"auc": 0.7, "loss": 3.0}, [make_node("n", cached=True), make_node("m", 1)],
             params={"depth": 4, "eta": 0.1, "booster": "dart", "flag": True}, tags={"team": "ops", "n": "10"},
@@ -306,6 +311,7 @@ def count_selects(catalog: Catalog, **arguments: Any) -> int:
     return len([s for s in seen if s.startswith("SELECT")])
 
 
+@sqlite_only
 @pytest.mark.parametrize("order_by", ["created", "metric.auc"])
 def test_a_page_costs_the_same_number_of_statements_however_long_it_is(
     catalog: Catalog, order_by: str
@@ -331,6 +337,7 @@ def test_a_page_that_the_newest_runs_fill_looks_at_no_others(catalog: Catalog, q
         assert ids(catalog, query=query, limit=3, offset=15) == "r24 r23 r22"
 
 
+@sqlite_only
 def test_a_parameter_orders_from_its_index(catalog: Catalog) -> None:
     begin(catalog, "a", params={"depth": 1})
     for stage in listing._list_stages([], "param", "depth", True)[:-1]:
@@ -338,6 +345,58 @@ def test_a_parameter_orders_from_its_index(catalog: Catalog) -> None:
             text = stage.limit(1).compile(catalog.database.engine, compile_kwargs={"literal_binds": True})
             plan = [row[-1] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}")]
         assert not [line for line in plan if line.startswith("SCAN")], plan
+
+
+@pytest.mark.parametrize(
+    ("query", "result"),
+    [
+        (r"notes LIKE 'a\\_b'", r"a\xb"),
+        (r"notes LIKE 'a\\%'", r"a\xb"),
+        (r"notes ~ '\\'", r"a\xb"),
+        ("notes LIKE 'a_b'", "a_b"),
+        ("notes ~ 'a_'", "a_b"),
+        ("notes ~ 'É'", "É"),
+        ("notes ~ 'é'", "é"),
+        ("notes LIKE 'é'", "é"),
+        ("notes LIKE 'Z'", "Z z"),
+        ("notes = 'z'", "z"),
+        ("notes >= 'Z' AND notes < 'b'", r"Z a\xb a_b"),
+        ("notes > 'z'", "É é"),
+    ],
+)
+def test_texts_compare_by_their_characters_on_every_database(
+    catalog: Catalog, query: str, result: str
+) -> None:
+    for text in ("z", "é", "a_b", "Z", "É", r"a\xb"):
+        begin(catalog, text, notes=text)
+    assert ids(catalog, query=query, order_by="notes", descending=False) == result
+
+
+@pytest.mark.parametrize("order_by", ["owner", "param.p", "tag.t"])
+def test_texts_are_sorted_by_their_characters_on_every_database(catalog: Catalog, order_by: str) -> None:
+    for text in ("b", "a_b", "B", "é", "ab", "a b", "_"):
+        begin(catalog, text, owner=text, params={"p": text}, tags={"t": text})
+    runs = catalog.list_runs(order_by=order_by, descending=False)
+    assert [r.id for r in runs] == ["B", "_", "a b", "a_b", "ab", "b", "é"]
+
+
+@pytest.mark.parametrize(
+    ("query", "result"),
+    [
+        ("nodes > 0.5", "a"),
+        ("nodes = 1.0", "a"),
+        ("nodes = 1.5", ""),
+        ("nodes < 1e300", "a b"),
+        ("seed < inf", "a b"),
+        ("seed >= 2e18", "b"),
+        ("param.big > 1e29", "b"),
+        ("duration > 59.5", "a"),
+    ],
+)
+def test_numbers_compare_by_their_values_on_every_database(catalog: Catalog, query: str, result: str) -> None:
+    complete(catalog, "a", 0, {}, [make_node("n")], params={"big": 1})
+    begin(catalog, "b", 1, run_seed=2**62, params={"big": 10**30})
+    assert ids(catalog, query=query, descending=False) == result
 
 
 def test_all_ids_of_a_search_can_be_listed(some: Catalog) -> None:

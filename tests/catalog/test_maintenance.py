@@ -9,7 +9,7 @@ import pytest
 from flowlearner.catalog import Catalog
 from flowlearner.errors import NotFoundError
 from flowlearner.records import CacheEntry, CodeInfo, MetricPoint, NodeRun, Status
-from tests.catalog.make import NOW, begin, make_artifact, make_hash, make_node, make_output
+from tests.catalog.make import NOW, begin, make_artifact, make_hash, make_node, make_output, sqlite_only
 
 
 def produce(
@@ -156,11 +156,19 @@ def test_a_whole_catalog_has_no_problems(some: Catalog) -> None:
         ("UPDATE run SET status = 'DONE' WHERE id = 'a'", "1 runs have no known status"),
         ("UPDATE run SET finished_us = NULL WHERE id = 'a'", "1 runs ended without a time (run): a"),
         ("UPDATE node_run SET status = 'RUNNING' WHERE name = 'train'", "1 nodes are open in a run"),
-        ("INSERT INTO metric VALUES ('a', 'm', 1, 1.0, 1.0, 1.0, NULL, 3)", "1 metrics do not have"),
-        ("INSERT INTO tag VALUES ('nope', 'x', 'y')", "refers to a run that does not exist"),
+        ("INSERT INTO metric VALUES ('a', 'm', TRUE, 1.0, 1.0, 1.0, NULL, 3)", "1 metrics do not have"),
     ],
 )  # fmt: skip
 def test_damage_is_named(some: Catalog, damage: str, words: str) -> None:
+    check_damage(some, damage, words)
+
+
+@sqlite_only
+def test_a_row_of_no_run_is_named(some: Catalog) -> None:
+    check_damage(some, "INSERT INTO tag VALUES ('nope', 'x', 'y')", "refers to a run that does not exist")
+
+
+def check_damage(some: Catalog, damage: str, words: str) -> None:
     with some.database.migrate() as connection:
         connection.exec_driver_sql(damage)
     assert any(words in problem for problem in some.check()), some.check()

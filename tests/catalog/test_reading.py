@@ -6,7 +6,7 @@ import pytest
 
 from flowlearner.catalog import Catalog
 from flowlearner.errors import NotFoundError
-from tests.catalog.make import ENVIRONMENT, begin, make_node
+from tests.catalog.make import ENVIRONMENT, begin, make_node, sqlite_only
 
 
 @pytest.fixture
@@ -33,6 +33,7 @@ def test_an_unknown_id_is_said_to_be_unknown(runs: Catalog, prefix: str) -> None
         runs.get_run(prefix)
 
 
+@sqlite_only
 def test_a_run_reads_in_a_fixed_number_of_statements(runs: Catalog) -> None:
     runs.record_nodes("abc1", [make_node(f"n{i}", i) for i in range(300)])
     runs.get_run("ab")

@@ -10,17 +10,20 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
+# PostgreSQL would else sort and compare by the rules of a language.
+TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+
 
 def upgrade() -> None:
     op.create_table(
         "change",
-        sa.Column("run_id", sa.Text(), nullable=False),
-        sa.Column("kind", sa.Text(), nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("before", sa.Text(), nullable=False),
-        sa.Column("after", sa.Text(), nullable=False),
+        sa.Column("run_id", TEXT, nullable=False),
+        sa.Column("kind", TEXT, nullable=False),
+        sa.Column("name", TEXT, nullable=False),
+        sa.Column("before", TEXT, nullable=False),
+        sa.Column("after", TEXT, nullable=False),
         sa.Column("number", sa.Double(), nullable=True),
-        sa.Column("text", sa.Text(), nullable=True),
+        sa.Column("text", TEXT, nullable=True),
         sa.ForeignKeyConstraint(["run_id"], ["run.id"], name=op.f("fk_change_run_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("run_id", "kind", "name", name=op.f("pk_change")),
     )
@@ -28,12 +31,12 @@ def upgrade() -> None:
     op.create_table(
         "reproduction",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("run_id", sa.Text(), nullable=False),
+        sa.Column("run_id", TEXT, nullable=False),
         sa.Column("at_us", sa.BigInteger(), nullable=False),
-        sa.Column("verdict", sa.Text(), nullable=False),
-        sa.Column("owner", sa.Text(), nullable=False),
+        sa.Column("verdict", TEXT, nullable=False),
+        sa.Column("owner", TEXT, nullable=False),
         sa.Column("times", sa.BigInteger(), nullable=False),
-        sa.Column("body", sa.Text(), nullable=False),
+        sa.Column("body", TEXT, nullable=False),
         sa.ForeignKeyConstraint(
             ["run_id"], ["run.id"], name=op.f("fk_reproduction_run_id"), ondelete="CASCADE"
         ),
@@ -42,10 +45,10 @@ def upgrade() -> None:
     op.create_index("ix_reproduction_run", "reproduction", ["run_id", "id"], unique=False)
     op.create_table(
         "lease",
-        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("id", TEXT, nullable=False),
         sa.Column("beat_us", sa.BigInteger(), nullable=False),
         sa.Column("period_us", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_lease")),
     )
-    op.add_column("run", sa.Column("code_diff", sa.Text(), nullable=True))
-    op.add_column("sweep", sa.Column("code_diff", sa.Text(), nullable=True))
+    op.add_column("run", sa.Column("code_diff", TEXT, nullable=True))
+    op.add_column("sweep", sa.Column("code_diff", TEXT, nullable=True))
