@@ -10,11 +10,11 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from time import monotonic, sleep
 from typing import ClassVar
 
 from flowlearner.catalog import Catalog
@@ -33,13 +33,13 @@ _DETACH = 'exec 3<&0; "$0" "$@" <&3 3<&- &'
 
 
 @contextlib.contextmanager
-def beating(catalog: Catalog, beat_s: float = BEAT_S) -> Iterator[None]:
+def beating(catalog: Catalog, beat_s: float | None = None) -> Iterator[None]:
     """Have the lease of this process renewed while this lasts.
 
     Safe to use from several threads at once.
     """
     beats = _Beats.of_process()
-    beats.enter(catalog, beat_s)
+    beats.enter(catalog, BEAT_S if beat_s is None else beat_s)
     try:
         yield
     finally:
@@ -84,7 +84,7 @@ class _Beats:
                 self._tell(key + b"\n")
 
     def _begin(self, key: bytes) -> None:
-        is_kept = len(self._orders) > 1 or time.monotonic() - self._told_at < IDLE_S / 2
+        is_kept = len(self._orders) > 1 or monotonic() - self._told_at < IDLE_S / 2
         if is_kept and self._tell(self._orders[key]):
             return
         if self._line is not None:
@@ -95,7 +95,7 @@ class _Beats:
 
     def _tell(self, text: bytes) -> bool:
         """Send a line to the beating process; False where it is gone."""
-        self._told_at = time.monotonic()
+        self._told_at = monotonic()
         if self._line is None:
             return False
         try:
@@ -162,7 +162,7 @@ def wait_until_gone(catalog: Catalog, owner: Owner) -> bool:
         beat = catalog.find_beat(owner)
         if _goes_on(owner) or beat is None or beat != before:
             return False
-        time.sleep(LOOK_S)
+        sleep(LOOK_S)
     return True
 
 

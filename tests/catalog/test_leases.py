@@ -9,6 +9,8 @@ from sqlalchemy import text
 
 from flowlearner.catalog import Catalog
 from flowlearner.errors import LeaseLost
+from flowlearner.heartbeat import beating
+from flowlearner.lease import get_process_owner
 from flowlearner.records import CacheEntry, LogLine, MetricPoint, Owner, Status
 from tests.catalog.make import (
     NOW,
@@ -20,6 +22,7 @@ from tests.catalog.make import (
     make_output,
     make_trials,
 )
+from tests.engine.processes import wait_until
 
 OTHER = replace(PROCESS, pid=4712)
 
@@ -149,3 +152,11 @@ def test_crashed_flow_runs_are_found_by_their_ids(catalog: Catalog) -> None:
     assert sorted(catalog.list_crashed_flow_runs(every)) == ["flow-crashed", "flow-sweep"]
     found = catalog.find_flow_runs(["crashed", "local", "sweep"])
     assert found == [("flow-crashed", "http://x/api"), ("flow-sweep", "http://x/api")]
+
+
+def test_a_beating_process_renews_leases_of_every_kind_of_catalog(catalog: Catalog) -> None:
+    process = get_process_owner()
+    with beating(catalog, 0.3):
+        before = catalog.find_beat(process)
+        wait_until(lambda: catalog.find_beat(process) != before)
+    assert not catalog.has_expired(process)
