@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import py_compile
 import sys
 import types
 from collections.abc import Callable
@@ -178,6 +180,23 @@ def test_an_edit_counts_once_the_file_is_loaded_again_and_not_before(what: str, 
         after = module.step.fingerprint().digest
     assert (before, after) == expected
     assert before != after
+
+
+def test_a_compiled_copy_that_python_takes_for_the_new_text_is_not_taken_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "stale_copy.py"
+    for text in ("def f():\n    return 1\n", "def f():\n    return 2\n"):
+        path.write_text(text)
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+        if text.endswith("1\n"):
+            py_compile.compile(str(path))
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("stale_copy")
+    monkeypatch.delitem(sys.modules, "stale_copy")
+    assert module.f() == 1
+    (problem,) = compute_fingerprint(module.f).problems
+    assert "without __pycache__" in problem
 
 
 def test_a_file_that_is_gone_counts_as_it_was_loaded(tmp_path: Path) -> None:

@@ -128,10 +128,9 @@ class Follower(ValueEncoder):
         cells = dict(zip(code.co_freevars, fn.__closure__ or (), strict=True))
         place = Place(namespace, code.co_filename, where, tree, cells, dict(iter_classes(fn.__annotations__)))
         if tree is None or node is None:
-            changed = has_text(code.co_filename, namespace)
-            reason = (
-                "its source changed after it was loaded; load it again" if changed else "it has no source"
-            )
+            reason = "it has no source"
+            if has_text(code.co_filename, namespace):
+                reason = "its source changed after it was loaded; load it again, without __pycache__"
             self._add_problem(f"{where}: {reason}")
             self._follow_bytecode(code, unit, place)
         else:

@@ -176,9 +176,18 @@ def find_tree(file: str, namespace: Mapping[str, Any], code: CodeType | None = N
     """
     newest = _read_tree(file, namespace)
     loaded = _find_loaded(newest.file if newest else file, namespace) or newest
-    if loaded is None or code is None or loaded.changed_ns < _LOADED_NS or loaded.holds(code):
+    if loaded is None or code is None:
+        return loaded
+    is_older = loaded.changed_ns < _LOADED_NS and not _may_be_stale(namespace, loaded)
+    if is_older or loaded.holds(code):
         return loaded
     return next((tree for tree in _trees[loaded.file] if tree.holds(code)), None)
+
+
+def _may_be_stale(namespace: Mapping[str, Any], tree: Tree) -> bool:
+    """Tell whether what was loaded may be a compiled copy of an earlier text of that size and second."""
+    copied = _read_state(str(namespace.get("__cached__") or ""))
+    return copied is not None and copied[0] < tree.changed_ns
 
 
 def has_text(file: str, namespace: Mapping[str, Any]) -> bool:
