@@ -24,6 +24,7 @@ class Settings(BaseSettings):
         file_limit_bytes: input files up to this size are stored as artifacts, larger ones by reference.
         inline_limit_bytes: encoded values below this size live in the catalog row itself.
         snapshot_limit_bytes: user source above this size in total is not captured.
+        diff_limit_bytes: of changes to the commit no more than this is kept.
     """
 
     model_config = SettingsConfigDict(env_prefix="FLOWLEARNER_", env_ignore_empty=True, frozen=True)
@@ -35,6 +36,7 @@ class Settings(BaseSettings):
     file_limit_bytes: int = GIB
     inline_limit_bytes: int = 64 * 1024
     snapshot_limit_bytes: int = 20 * 1024 * 1024
+    diff_limit_bytes: int = 1024 * 1024
 
     @field_validator("home")
     @classmethod

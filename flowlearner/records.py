@@ -138,9 +138,9 @@ class CodeInfo:
     """Where the code of a run came from.
 
     Attributes:
-        dirty: whether files of the commit were changed.
+        dirty: whether files of the commit were changed, or git did not say in time.
         snapshot: hash of the stored source.
-        diff: hash of the stored changes to the commit, where there were any.
+        diff: hash of the stored changes to the commit, where it is dirty.
     """
 
     commit: str | None = None
@@ -259,7 +259,8 @@ class Reproduction:
         diverged: the first node in the order of the graph that gave something else, as JSON: node, operator,
             difference.
         nodes: what became of each node, as JSON: node, operator, verdict, difference.
-        packages: what is installed in another version than then, as JSON: name, before, now.
+        packages: what is installed in another version than then, and what of the machine is another, as JSON:
+            name, before, now.
     """
 
     run_id: str

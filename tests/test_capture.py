@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import platform
 import subprocess
 import sys
 import textwrap
@@ -13,8 +15,10 @@ from typing import Any
 
 import pytest
 
-from flowlearner import Client, capture
-from flowlearner.capture import Snapshot, read_commit, read_environment, take_snapshot
+from flowlearner import Client, Range, capture
+from flowlearner.artifacts import Source, get_codec
+from flowlearner.capture import Snapshot, read_changes, read_commit, read_environment, take_snapshot
+from flowlearner.records import Environment
 
 LIMIT = 1 << 20
 
@@ -36,8 +40,6 @@ def write(path: Path, text: str) -> Path:
 
 
 def read(snapshot: Snapshot) -> dict[str, Any]:
-    import io
-
     sink = io.BytesIO()
     snapshot.encode().write(sink)
     body: dict[str, Any] = json.loads(sink.getvalue())
@@ -159,6 +161,223 @@ def test_the_commit_and_whether_the_checkout_differs_are_read(tmp_path: Path) ->
     assert read_commit(tmp_path).dirty
 
 
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout with one commit, in whose subfolder the user's code lies."""
+    git(tmp_path, "init", "-q", "-b", "trunk")
+    write(tmp_path / "flows" / "tips.py", "x = 1\n")
+    write(tmp_path / "data.csv", "a,b\n1,2\n")
+    (tmp_path / "logo.png").write_bytes(b"\x00\x01")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-qm", "First")
+    return tmp_path
+
+
+def read_diff(folder: Path, limit: int = LIMIT, **options: Any) -> str:
+    code, encoded = read_changes(folder, limit, **options)
+    assert code.dirty
+    assert encoded is not None
+    sink = io.BytesIO()
+    encoded.write(sink)
+    stored = Source(sink.getvalue())
+    text: str = get_codec(encoded.codec).decode(stored, str, "diff")
+    assert get_codec(encoded.codec).encode(text, str).hash == encoded.hash
+    return text
+
+
+def test_a_clean_checkout_has_no_changes(checkout: Path) -> None:
+    write(checkout / "new.py", "")
+    code, encoded = read_changes(checkout, LIMIT)
+    assert (code.commit, code.dirty, encoded) == (git(checkout, "rev-parse", "HEAD"), False, None)
+
+
+def test_changes_of_the_whole_checkout_are_read_from_any_folder_of_it(checkout: Path) -> None:
+    write(checkout / "flows" / "tips.py", "x = 2\n")
+    write(checkout / "data.csv", "a,b\n1,3\n")
+    write(checkout / "flows" / "new one.py", "")
+    write(checkout / "other" / "helper.py", "")
+    write(checkout / "notes.txt", "")
+    (checkout / "logo.png").write_bytes(b"\x00\x02")
+    write(checkout / ".gitignore", "ignored.py\n")
+    write(checkout / "ignored.py", "")
+    text = read_diff(checkout / "flows")
+    head, _, diff = text.partition("diff --git")
+    assert head.splitlines() == [
+        f"# Changes to commit {git(checkout, 'rev-parse', 'HEAD')}",
+        "# Untracked: flows/new one.py",
+        "# Untracked: other/helper.py",
+    ]
+    assert "-x = 1\n+x = 2\n" in diff
+    assert "-1,2\n+1,3\n" in diff
+    assert "Binary files a/logo.png and b/logo.png differ" in diff
+
+
+def test_changes_can_be_applied_to_the_commit(checkout: Path) -> None:
+    git(checkout, "config", "diff.noprefix", "true")
+    git(checkout, "config", "color.diff", "always")
+    write(checkout / "flows" / "tips.py", "x = 2\n")
+    git(checkout, "mv", "data.csv", "moved.csv")
+    patch = write(checkout.parent / f"{checkout.name}.diff", read_diff(checkout))
+    git(checkout, "reset", "-q", "--hard")
+    git(checkout, "apply", str(patch))
+    assert (checkout / "flows" / "tips.py").read_text() == "x = 2\n"
+    assert (checkout / "moved.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        (".env", ".env"),
+        ("deploy/.env.local", "deploy/.env.local"),
+        ("deploy/prod.env", "deploy/prod.env"),
+        ("keys/server.pem", "keys/server.pem"),
+        ("id_rsa", "id_rsa"),
+        ("my tokens.json", "my tokens.json"),
+        ("flows/api_key.txt", "flows/api_key.txt"),
+        ("flows/apikey", "flows/apikey"),
+        ("secrets/of/mine.yaml", "secrets"),
+        (".netrc", ".netrc"),
+    ],
+)
+def test_files_whose_names_speak_of_secrets_are_left_out_and_named(
+    checkout: Path, name: str, shown: str
+) -> None:
+    file = write(checkout / name, "first\n")
+    write(checkout / "tokenizer.py", "first\n")
+    git(checkout, "add", "-f", ".")
+    git(checkout, "commit", "-qm", "More")
+    file.write_text("hush\n")
+    write(checkout / "tokenizer.py", "second\n")
+    text = read_diff(checkout / "flows")
+    assert f"# Left out, for its name speaks of secrets: {shown}\n" in text
+    assert "hush" not in text
+    assert "first" not in text.replace("-first\n+second", "")
+    assert "+second" in text
+
+
+def test_a_file_of_secrets_that_was_renamed_is_left_out_as_far_as_its_name_says(checkout: Path) -> None:
+    write(checkout / ".env", "hush\n" * 20)
+    git(checkout, "add", "-f", ".")
+    git(checkout, "commit", "-qm", "More")
+    git(checkout, "mv", ".env", "secrets.txt")
+    assert "hush" not in read_diff(checkout)
+
+
+def test_the_text_of_a_secret_is_taken_out_of_the_changes(checkout: Path) -> None:
+    write(checkout / "flows" / "tips.py", "TOKEN = 'hunter2'\n")
+    text = read_diff(checkout, hide=lambda t: t.replace("hunter2", "***"))
+    assert "+TOKEN = '***'" in text
+
+
+def test_changes_above_the_limit_are_cut_at_a_line_and_that_is_said(checkout: Path) -> None:
+    write(checkout / "data.csv", "a,b\n" + "1,2\n" * 100_000)
+    text = read_diff(checkout, 1000)
+    assert "# Cut: above the limit of 1000 bytes\n" in text
+    assert 900 < len(text.partition("diff --git")[2]) < 1000
+    assert text.endswith("+1,2\n")
+    _, encoded = read_changes(checkout, 1000)
+    assert encoded is not None
+    assert isinstance(encoded.preview, dict)
+    assert encoded.preview["is_whole"] is False
+
+
+def test_many_untracked_files_are_counted(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capture, "MAX_UNTRACKED", 2)
+    write(checkout / "data.csv", "")
+    for name in "abcde":
+        write(checkout / f"{name}.py", "")
+    assert "# Untracked: b.py\n# Untracked: 3 more Python files\n" in read_diff(checkout)
+
+
+def test_bytes_that_are_no_text_do_no_harm(checkout: Path) -> None:
+    (checkout / "data.csv").write_bytes("Zürich\n".encode("latin-1"))
+    _, encoded = read_changes(checkout, LIMIT)
+    assert encoded is not None
+    sink = io.BytesIO()
+    encoded.write(sink)
+    assert "+Zürich\n".encode("latin-1") in sink.getvalue()
+    decoded = get_codec("diff/1").decode(Source(sink.getvalue()), str, "diff")
+    assert "+Z�rich\n" in decoded
+
+
+def test_a_git_that_hangs_holds_nobody_up(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capture, "GIT_LIMIT_S", 0.3)
+    write(checkout / "data.csv", "1\n")
+    write(checkout / ".gitattributes", "*.csv filter=slow\n")
+    # What git asks to read the file with.
+    git(checkout, "config", "filter.slow.clean", "exec sleep 60")
+    write(checkout / ".env", "hush\n")
+    git(checkout, "add", "-f", ".env")
+    start = time.perf_counter()
+    code, _ = read_changes(checkout, LIMIT)
+    assert time.perf_counter() - start < 10
+    assert (code.commit, code.dirty) == (git(checkout, "rev-parse", "HEAD"), True)
+    text = read_diff(checkout)
+    assert "# The changes are not known: git failed or took too long\n" in text
+    assert "hush" not in text
+
+
+def test_before_the_first_commit_there_are_no_changes(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    write(tmp_path / "a.py", "")
+    git(tmp_path, "add", "a.py")
+    assert read_changes(tmp_path, LIMIT) == (capture.CodeInfo(branch="master", dirty=True), None)
+
+
+def test_without_git_there_is_no_commit(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(checkout / "empty"))
+    assert read_changes(checkout, LIMIT) == (capture.CodeInfo(), None)
+
+
+def test_to_read_changes_takes_little_time(checkout: Path) -> None:
+    write(checkout / "flows" / "tips.py", "x = 2\n")
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        read_changes(checkout, LIMIT)
+        times.append(time.perf_counter() - start)
+    # The best of a few: the machine may be busy.
+    assert min(times) < 0.1
+
+
+FLOW = """
+    from flowlearner import Metric, Secret, operator, workflow
+
+    @operator
+    def judge(n: int, token: Secret = "") -> Metric:
+        return float(n)
+
+    @workflow(executor="local")
+    def flow(n: int = 1, token: Secret = "") -> Metric:
+        return judge(n, token)
+    """
+
+
+def test_a_run_and_a_sweep_name_the_changes_and_show_them(
+    checkout: Path, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(checkout / "flows")
+    write(checkout / "flows" / "changed_flow.py", FLOW)
+    word = "-".join(["open", "sesame"])
+    write(checkout / "data.csv", f"a,b\n1,{word}\n")
+    flow = __import__("changed_flow").flow
+    with Client() as client:
+        code = flow.run(token=word).to_json()["code"]
+        assert (code["branch"], code["dirty"]) == ("trunk", True)
+        text = client.load_artifact(code["diff"])
+        assert "# Untracked: flows/changed_flow.py\n" in text
+        assert "-1,2\n+1,***\n" in text
+        preview = client.find_artifact(code["diff"]).preview
+        assert preview is not None
+        assert preview["changed"] == ["data.csv"]
+        again = client.rerun(client.list_runs()[0].id, secrets={"token": word})
+        assert again.record.code.diff == code["diff"]
+        sweep = flow.sweep({"n": Range(1, 2)}, token=word, trials=2, search="grid", executor="local")
+        assert sweep.record.code.diff == code["diff"]
+        assert {client.get_run(t.run_id).record.code.diff for t in sweep.trial_records} == {code["diff"]}
+        assert client.check_catalog() == []
+
+
 def test_outside_of_a_checkout_there_is_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert read_commit(tmp_path) == capture.CodeInfo()
@@ -172,6 +391,48 @@ def test_the_environment_names_packages_python_and_machine() -> None:
     assert found.python == ".".join(str(n) for n in sys.version_info[:3])
     assert found.machine["cpus"] >= 1
     assert found.machine["memory_bytes"] > 1 << 20
+
+
+def read_again() -> Environment:
+    read_environment.cache_clear()
+    try:
+        return read_environment()
+    finally:
+        read_environment.cache_clear()
+
+
+def test_what_numbers_may_depend_on_is_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in capture.SETTINGS_OF_RESULTS:
+        monkeypatch.delenv(name, raising=False)
+    plain = read_again()
+    assert plain.machine["settings"] == {}
+    assert plain.machine["implementation"] == platform.python_implementation()
+    assert isinstance(plain.machine["cpu"], str)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.setenv("PYTHONHASHSEED", "0")
+    changed = read_again()
+    assert changed.machine["settings"] == {"OMP_NUM_THREADS": "3", "PYTHONHASHSEED": "0"}
+    assert changed.id != plain.id
+
+
+def test_the_environment_of_one_machine_and_process_has_one_id() -> None:
+    assert read_again() == read_again()
+
+
+def test_thread_pools_are_told_where_threadpoolctl_is_loaded_and_it_is_not_loaded_for_that() -> None:
+    code = """
+        import sys
+        from flowlearner.capture import read_environment
+        assert read_environment().machine["thread_pools"] == []
+        assert "threadpoolctl" not in sys.modules
+        import numpy, threadpoolctl
+        read_environment.cache_clear()
+        print(read_environment().machine["thread_pools"])
+        """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert "'num_threads'" in done.stdout
+    assert "filepath" not in done.stdout
 
 
 def test_the_environment_is_read_fast_and_once() -> None:

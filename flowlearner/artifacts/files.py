@@ -145,6 +145,22 @@ class SnapshotCodec(Codec):
             raise ArtifactError(f"the captured source is not JSON: {error}") from None
 
 
+class DiffCodec(Codec):
+    """How a checkout differs from its commit: text, which `capture` writes."""
+
+    name = "diff/1"
+
+    def handles(self, declared: Any) -> bool:
+        return False
+
+    def encode(self, value: Any, declared: Any) -> Encoded:
+        data = str(value).encode("utf-8", "surrogateescape")
+        return encode_bytes(self.name, digest_parts(self.name, data), "diff", data)
+
+    def decode(self, source: Source, declared: Any, type_name: str) -> Any:
+        return source.read().decode("utf-8", "replace")
+
+
 class PickleCodec(Codec):
     """Whatever pickles, where a type opts in by `Annotated[T, Pickled()]`; loading runs what the bytes name.
 
@@ -183,4 +199,4 @@ class PickleCodec(Codec):
             raise ArtifactError(f"the pickled {type_name} does not load: {reason}") from error
 
 
-CODECS = (FileCodec(), PickleCodec(), BytesCodec(), SnapshotCodec())
+CODECS = (FileCodec(), PickleCodec(), BytesCodec(), SnapshotCodec(), DiffCodec())

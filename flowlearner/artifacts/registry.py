@@ -25,7 +25,11 @@ class _Part:
 
 
 _PARTS = (
-    _Part("flowlearner.artifacts.files", ("file/1", "pickle/1", "bytes/1", "snapshot/1"), ("builtins",)),
+    _Part(
+        "flowlearner.artifacts.files",
+        ("file/1", "pickle/1", "bytes/1", "snapshot/1", "diff/1"),
+        ("builtins",),
+    ),
     _Part("flowlearner.artifacts.tables", ("table/1", "series/1"), ("pandas", "pyarrow")),
     _Part("flowlearner.artifacts.arrays", ("array/1",), ("numpy",)),
     _Part("flowlearner.artifacts.models", ("model/1",), ("sklearn", "xgboost")),

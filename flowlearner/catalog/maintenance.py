@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import Connection, delete, exists, func, select, update
+from sqlalchemy import Connection, delete, exists, func, or_, select, update
 
 from flowlearner.catalog import tables as t
 from flowlearner.catalog.part import chunks
@@ -18,7 +18,8 @@ from flowlearner.catalog.versions import Versions
 from flowlearner.errors import NotFoundError, shorten
 from flowlearner.records import Artifact, ArtifactUse, Status, clean
 
-_a, _u, _r = t.ARTIFACT.c, t.ARTIFACT_USE.c, t.RUN.c
+_a, _u, _r, _s = t.ARTIFACT.c, t.ARTIFACT_USE.c, t.RUN.c, t.SWEEP.c
+_USED = exists().where(_u.hash == _a.hash, _u.run_id == _r.id, _r.deleted_us.is_(None))
 _LIGHT = [c for c in t.ARTIFACT.columns if c.name not in ("preview", "inline")]
 CANDIDATES_SHOWN = 11
 PROBLEMS_SHOWN = 10
@@ -109,17 +110,18 @@ class Maintenance(Versions):
     # What may go
 
     def list_unneeded_artifacts(self, created_before: datetime | None = None) -> list[Artifact]:
-        """Return artifacts that no run needs that is kept: as an output, an input, a parameter or a snapshot.
+        """Return artifacts that no run and no sweep needs that is kept: as a value, or as captured code.
 
         Args:
             created_before: only older ones, so that what another process is just about to use stays.
         """
-        kept = exists().where(_u.hash == _a.hash, _u.run_id == _r.id, _r.deleted_us.is_(None))
-        statement = select(*_LIGHT).where(~kept).order_by(_a.created_us, _a.hash)
+        statement = select(*_LIGHT).where(~_USED).order_by(_a.created_us, _a.hash)
         if created_before is not None:
             statement = statement.where(_a.created_us < to_us(created_before))
         with self.database.read() as connection:
-            return [to_artifact(row) for row in connection.execute(statement).mappings()]
+            named = _list_named_by_sweeps(connection)
+            rows = connection.execute(statement).mappings()
+            return [to_artifact(row) for row in rows if row["hash"] not in named]
 
     def purge_runs(self, deleted_before: datetime | None = None) -> int:
         """End runs that are marked as deleted, with all that was recorded of them.
@@ -147,7 +149,7 @@ class Maintenance(Versions):
             return gone
 
     def remove_artifacts(self, hashes: Iterable[str]) -> list[str]:
-        """Remove artifacts that no kept run needs, and the cache entries that stand for them.
+        """Remove artifacts that no kept run or sweep needs, and the cache entries that stand for them.
 
         What a run began to use since it was listed stays.
 
@@ -155,10 +157,10 @@ class Maintenance(Versions):
             the hashes that are gone; their bytes may be deleted.
         """
         gone: list[str] = []
-        kept = exists().where(_u.hash == _a.hash, _u.run_id == _r.id, _r.deleted_us.is_(None))
         with self.database.write() as connection:
-            for some in chunks(dict.fromkeys(hashes)):
-                statement = delete(t.ARTIFACT).where(_a.hash.in_(some), ~kept).returning(_a.hash)
+            named = _list_named_by_sweeps(connection)
+            for some in chunks(h for h in dict.fromkeys(hashes) if h not in named):
+                statement = delete(t.ARTIFACT).where(_a.hash.in_(some), ~_USED).returning(_a.hash)
                 gone += connection.scalars(statement).all()
             lost = set(gone)
             if lost:
@@ -191,6 +193,34 @@ class Maintenance(Versions):
             problems += _check_metrics(connection)
             problems += _check_json(connection)
         return problems
+
+
+def _list_named_by_sweeps(connection: Connection) -> set[str]:
+    """Return the hashes of code, tables and files of sweeps.
+
+    A sweep that has begun no trial yet may still need them; one whose trials are all deleted does not.
+    """
+    trials = exists().where(_r.sweep_id == _s.id)
+    kept = trials.where(_r.deleted_us.is_(None))
+    found: set[str] = set()
+    for *code, spec in connection.execute(
+        select(_s.code_snapshot, _s.code_diff, _s.spec).where(or_(~trials, kept))
+    ):
+        found |= {hash_ for hash_ in code if hash_}
+        found |= set(_iter_hashes(from_json(spec)))
+    return found
+
+
+def _iter_hashes(value: Any) -> Iterator[str]:
+    """Yield the hashes of tables and files, wherever they stand in what was recorded."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _iter_hashes(item)
+    elif isinstance(value, dict):
+        if isinstance(value.get("hash"), str):
+            yield value["hash"]
+        for item in value.values():
+            yield from _iter_hashes(item)
 
 
 def _list_entries(connection: Connection) -> Iterator[tuple[str, list[str]]]:

@@ -428,6 +428,8 @@ def run_uses(run: RunRecord) -> list[dict[str, Any]]:
     uses = _params_uses(run.id, run.params)
     if run.code.snapshot:
         uses.append(use_row(run.id, "", "snapshot", "", run.code.snapshot))
+    if run.code.diff:
+        uses.append(use_row(run.id, "", "diff", "", run.code.diff))
     return uses
 
 

@@ -25,6 +25,7 @@ from flowlearner.cli.show import (
     print_heading,
 )
 from flowlearner.cli.text import (
+    SHORT_HASH,
     SHORT_ID,
     clean,
     clean_line,
@@ -49,8 +50,7 @@ TEXT_SHOWN = 2000
 # Plain values without a preview are small.
 SCALARS = "json/"
 # Everybody knows how to read these files.
-SELF_EXPLAINING = ("table/", "json/", "figure/", "file/")
-SHORT_HASH = 12
+SELF_EXPLAINING = ("table/", "json/", "figure/", "file/", "diff/")
 _HASH = re.compile(r"[0-9a-f]{6,64}")
 
 app = make_group("Show stored values and write them to files.")

@@ -15,6 +15,7 @@ from rich.text import Text
 from flowlearner.cli.display import STYLES, show_node_time, sign_of
 from flowlearner.cli.failure import list_failure_lines
 from flowlearner.cli.text import (
+    SHORT_HASH,
     SHORT_ID,
     align_numbers,
     clean,
@@ -25,6 +26,7 @@ from flowlearner.cli.text import (
     show_command,
     show_duration,
     show_number,
+    show_size,
     show_time,
     show_value,
 )
@@ -284,7 +286,9 @@ def print_run(console: Console, run: Run, artifacts: Mapping[str, Artifact]) -> 
         ("Took", show_duration(run.duration_s)),
         ("Executor", f"{clean_line(record.executor)}, seed {record.run_seed}"),
         ("Code", _describe_code(run)),
+        ("Source", _name_artifact(record.code.snapshot)),
         ("Python", _describe_environment(run)),
+        ("Machine", _describe_machine(run)),
         ("Tags", show_tags(run.tags)),
         ("Notes", clean(run.notes)),
         ("Parent", record.parent_id or ""),
@@ -328,7 +332,12 @@ def _describe_code(run: Run) -> str:
     if code.commit is None:
         return "no git commit"
     branch = f" ({clean_line(code.branch)})" if code.branch else ""
-    return f"commit {code.commit[:12]}{branch}{', with uncommitted changes' if code.dirty else ''}"
+    named = f": {_name_artifact(code.diff)}" if code.diff else ""
+    return f"commit {code.commit[:12]}{branch}{f', with uncommitted changes{named}' if code.dirty else ''}"
+
+
+def _name_artifact(hash_: str | None) -> str:
+    return f"artifact {hash_[:SHORT_HASH]}" if hash_ else ""
 
 
 def _describe_environment(run: Run) -> str:
@@ -338,6 +347,18 @@ def _describe_environment(run: Run) -> str:
     machine = found.machine
     system = f"{machine.get('system', '')} {machine.get('architecture', '')}".strip()
     return clean_line(f"{found.python} on {system}, {count_of(len(found.packages), 'package')}")
+
+
+def _describe_machine(run: Run) -> str:
+    machine = run.record.environment.machine if run.record.environment else {}
+    cpus, memory = machine.get("cpus"), machine.get("memory_bytes")
+    facts = [
+        machine.get("cpu", ""),
+        count_of(cpus, "processor") if isinstance(cpus, int) else "",
+        show_size(memory) if isinstance(memory, int) else "",
+        *(f"{name}={value}" for name, value in machine.get("settings", {}).items()),
+    ]
+    return clean_line(", ".join(fact for fact in facts if fact))
 
 
 def _describe_prefect(run: Run) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 # Control characters move the cursor or change colours; these turn the direction of text.
 _DIRECTION = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u061c")
 SHORT_ID = 8
+SHORT_HASH = 12
 PROGRAM = "flowlearner"
 
 

@@ -106,9 +106,9 @@ def print_reproduction(console: Console, run: Run, found: Reproduction) -> None:
 
 
 def print_packages(console: Console, packages: Sequence[Mapping[str, Any]]) -> None:
-    """Print which packages are installed in other versions than then."""
+    """Print which packages are installed in other versions than then, and what of the machine is another."""
     console.print()
-    console.print(Text("Packages that differ", style="bold"))
+    console.print(Text("What differs of the environment", style="bold"))
     for package in packages[:PACKAGES_SHOWN]:
         before, now = package["before"] or "absent", package["now"] or "absent"
         console.print(Text(f"  {clean_line(package['name'])} {clean_line(before)} → {clean_line(now)}"))

@@ -69,8 +69,9 @@ def collect_garbage(
                 f"or cancel them: flowlearner runs cancel {running[0]}"
             )
         report, artifacts, files = _find(catalog, store)
-        catalog.purge_runs()
+        # Before the runs: a sweep whose trials are gone looks like one that has begun none yet.
         catalog.remove_artifacts([a.hash for a in artifacts])
+        catalog.purge_runs()
     # Rows first: a file without a row is found the next time, a row without its file would be a lie.
     paths = [a.path for a in artifacts if a.path is not None] + files
     for start in range(0, len(paths), FILES_AT_ONCE):

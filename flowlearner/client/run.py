@@ -174,10 +174,13 @@ class Run:
                 for c in record.changes
             ],
             "reproduction": None if record.reproduction is None else verdict_json(record.reproduction),
+            "command": record.command,
             "code": {
                 "commit": record.code.commit,
+                "branch": record.code.branch,
                 "dirty": record.code.dirty,
                 "snapshot": record.code.snapshot,
+                "diff": record.code.diff,
             },
             "environment": {
                 "id": record.environment.id,

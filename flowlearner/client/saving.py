@@ -33,7 +33,8 @@ def get_suffix(artifact: Artifact) -> str:
         return ".png" if "matplotlib" in artifact.type else ".json"
     if family == "file" and artifact.path:
         return Path(artifact.path).suffix or ".bin"
-    return {"table": ".parquet", "json": ".json", "array": ".npy", "snapshot": ".json"}.get(family, ".bin")
+    natural = {"table": ".parquet", "json": ".json", "array": ".npy", "snapshot": ".json", "diff": ".diff"}
+    return natural.get(family, ".bin")
 
 
 def write_artifact(artifact: Artifact, source: Source, load: Callable[[], Any], path: Path) -> None:

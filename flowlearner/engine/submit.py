@@ -11,13 +11,13 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from flowlearner.artifacts import ArtifactStore
+from flowlearner.artifacts import ArtifactStore, Encoded
 from flowlearner.cache import BoundValue
-from flowlearner.capture import read_commit, read_environment, take_snapshot
+from flowlearner.capture import read_changes, read_environment, take_snapshot
 from flowlearner.catalog import Catalog
 from flowlearner.config import Settings
 from flowlearner.definition import Definition
@@ -236,15 +236,9 @@ def run_submission(
         captured(),
         Interruption() as interruption,
     ):
-        record, workflow, operators = describe_run(submission, run_id, flow_run_id, api_url)
-        snapshot = (
-            submission.origin.snapshot
-            or take_snapshot(
-                submission.definition.fn.__module__, submission.settings.snapshot_limit_bytes
-            ).encode()
-        )
-        stored = store.put(snapshot)
-        record = replace(record, code=replace(record.code, snapshot=stored.hash))
+        code, captured_code = capture_code(submission)
+        record, workflow, operators = describe_run(submission, code, run_id, flow_run_id, api_url)
+        stored = [store.put(encoded) for encoded in captured_code]
         context = RunContext(
             run_id=run_id,
             graph=submission.graph,
@@ -260,13 +254,14 @@ def run_submission(
         scheduler = Scheduler(context, Binder(values, submission.options.seed, resolver))
         settle_crashes(catalog)
         # A run that is killed at once can be run again: its code is there from its beginning.
-        catalog.begin_run(record, workflow, operators, [stored])
+        catalog.begin_run(record, workflow, operators, stored)
         status = Status.FAILED
         failure: ErrorInfo | None = None
         try:
             submission.listener.run_started(run_id, submission.graph)
             # It may have gone as garbage until the run began, which holds the collection of garbage up.
-            store.put(snapshot)
+            for encoded in captured_code:
+                store.put(encoded)
             # To read large inputs takes a while, in which people look for the run.
             failure = read_inputs(submission, resolver, context, values)
             if failure is None:
@@ -369,18 +364,32 @@ def finish_early(scheduler: Scheduler, status: Status, error: ErrorInfo) -> None
             context.listener.say(f"Not recorded, so that {word} again: {shorten(lost)}")
 
 
+def capture_code(submission: Submission) -> tuple[CodeInfo, list[Encoded]]:
+    """Return where the code of a run comes from, and what is to be stored of it.
+
+    That is the source of the user's modules, and how their checkout differs from its commit. The code of a
+    run that is run again is what was captured then.
+    """
+    definition, origin, settings = submission.definition, submission.origin, submission.settings
+    if origin.snapshot is not None:
+        return replace(origin.code, snapshot=origin.snapshot.hash), [origin.snapshot]
+    snapshot = take_snapshot(definition.fn.__module__, settings.snapshot_limit_bytes).encode()
+    code, changes = CodeInfo(), None
+    file = Path(definition.fn.__code__.co_filename)
+    if file.exists():
+        hide = partial(hide_secrets, secrets=submission.secrets)
+        code, changes = read_changes(file.parent, settings.diff_limit_bytes, hide)
+    encoded = [e for e in (snapshot, changes) if e is not None]
+    return replace(code, snapshot=snapshot.hash, diff=changes.hash if changes else None), encoded
+
+
 def describe_run(
-    submission: Submission, run_id: str, flow_run_id: str | None, api_url: str | None
+    submission: Submission, code: CodeInfo, run_id: str, flow_run_id: str | None, api_url: str | None
 ) -> tuple[RunRecord, WorkflowVersion, list[OperatorVersion]]:
     """Collect what is recorded of a run when it begins."""
     definition, graph, options = submission.definition, submission.graph, submission.options
     fingerprint = definition.fingerprint()
     now = utc_now()
-    if submission.origin.snapshot is not None:
-        code = submission.origin.code
-    else:
-        file = Path(definition.fn.__code__.co_filename)
-        code = read_commit(file.parent) if file.exists() else CodeInfo()
     record = RunRecord(
         id=run_id,
         workflow=definition.name,

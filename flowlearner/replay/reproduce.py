@@ -62,8 +62,8 @@ def reproduce_run(
 ) -> Reproduction:
     """Run a run again from its snapshot, compare, and keep the verdict.
 
-    Where something differs and so do packages, it runs a second time: what differs between the two as well
-    does so in any environment.
+    Where something differs and so do packages or the machine, it runs a second time: what differs between the
+    two as well does so in any environment.
 
     Args:
         times: how often it runs.
@@ -75,7 +75,9 @@ def reproduce_run(
     tolerance = tolerance or Tolerance()
     _check(run, times, tolerance)
     listener = listener or RunListener()
-    packages = list_package_changes(run.environment, read_environment())
+    now = read_environment()
+    packages = list_package_changes(run.environment, now)
+    changes = packages + list_machine_changes(run.environment, now)
     with opened(settings) as (catalog, store), contextlib.ExitStack() as stack:
         opening = opened_run(run, request or Request(), catalog, store, settings, listener)
         try:
@@ -93,9 +95,9 @@ def reproduce_run(
                 update={"home": folder / str(len(attempts)), "catalog": "", "artifacts": ""}
             )
             attempts.append(_attempt(restored, catalog, store, place, tolerance, listener))
-            if attempts[-1].first is not None and packages and len(attempts) == times == 1:
+            if attempts[-1].first is not None and changes and len(attempts) == times == 1:
                 times = 2
-        found = _judge(run, attempts, packages)
+        found = _judge(run, attempts, changes)
         catalog.record_reproduction(found)
         return found
 
@@ -128,7 +130,22 @@ def list_package_changes(before: Environment | None, now: Environment) -> list[d
         **{k: before.machine.get(k, v) for k, v in facts.items()},
         **before.packages,
     }
-    new = {"python": now.python, **facts, **now.packages}
+    return _list_changes(old, {"python": now.python, **facts, **now.packages})
+
+
+def list_machine_changes(before: Environment | None, now: Environment) -> list[dict[str, Any]]:
+    """Return what else numbers may depend on and is different: processors, settings of threads and hashes."""
+    if before is None:
+        return []
+    facts = [n for n in ("implementation", "cpu", "cpus") if n in before.machine]
+    old, new = ({n: str(e.machine[n]) for n in facts} for e in (before, now))
+    if "settings" in before.machine:
+        old |= before.machine["settings"]
+        new |= now.machine["settings"]
+    return _list_changes(old, new)
+
+
+def _list_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
         {"name": name, "before": old.get(name), "now": new.get(name)}
         for name in dict.fromkeys([*old, *new])

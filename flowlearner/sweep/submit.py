@@ -9,13 +9,13 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from flowlearner.artifacts import ArtifactStore
-from flowlearner.capture import read_commit, read_environment, take_snapshot
+from flowlearner.capture import read_environment
 from flowlearner.catalog import Catalog
 from flowlearner.config import Settings
 from flowlearner.definition import Definition
@@ -26,13 +26,13 @@ from flowlearner.engine.local import LocalLauncher
 from flowlearner.engine.logs import captured, hide_secrets
 from flowlearner.engine.node import describe_error
 from flowlearner.engine.server import ensure_server
-from flowlearner.engine.submit import Submission, choose_end, get_user, new_run_id, opened
+from flowlearner.engine.submit import Submission, capture_code, choose_end, get_user, new_run_id, opened
 from flowlearner.errors import FlowLearnerError, UsageError, make_lease_lost, shorten, suggest
 from flowlearner.heartbeat import beating, may_take_over
 from flowlearner.inputs import InputResolver
 from flowlearner.lease import get_process_owner
 from flowlearner.params import bind_params, check_limits
-from flowlearner.records import CodeInfo, ErrorInfo, Owner, RunRecord, Status, SweepRecord
+from flowlearner.records import ErrorInfo, Owner, RunRecord, Status, SweepRecord
 from flowlearner.sweep.beside import FlowBeside, FlowLink, find_current_flow
 from flowlearner.sweep.driver import Driver, Limits
 from flowlearner.sweep.listener import SweepListener, Tally
@@ -378,12 +378,7 @@ def _begin(
     submission: SweepSubmission, sweep_id: str, catalog: Catalog, store: ArtifactStore, history: History
 ) -> tuple[TrialMaker, SweepRecord]:
     definition, options, first = submission.definition, submission.options, submission.first
-    file = Path(definition.fn.__code__.co_filename)
-    snapshot = store.put(
-        take_snapshot(definition.fn.__module__, submission.settings.snapshot_limit_bytes).encode()
-    )
-    code = read_commit(file.parent) if file.exists() else CodeInfo()
-    code = replace(code, snapshot=snapshot.hash)
+    code, captured_code = capture_code(first)
     now, process, user = utc_now(), get_process_owner(), get_user()
     fingerprint = definition.fingerprint().digest
     template = RunRecord(
@@ -403,7 +398,7 @@ def _begin(
         command=hide_secrets(first.options.command, first.secrets),
     )
     maker = TrialMaker(submission.space, first, template, catalog, store, history.run_ids, history.sources)
-    maker.artifacts.append(snapshot)
+    maker.artifacts += [store.put(encoded) for encoded in captured_code]
     # Whoever goes on with the sweep finds its workflow by what is recorded here.
     maker.compile(first.bound.static)
     sweep = SweepRecord(

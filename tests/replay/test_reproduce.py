@@ -200,6 +200,33 @@ def test_a_result_that_changed_with_the_packages_is_told_from_one_that_always_dr
     assert client.reproduce(steady.id).verdict == "REPRODUCED"
 
 
+def test_a_result_that_changed_with_the_machine_names_what_of_it_is_another(
+    module: Path, client: Client, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("answer").write_text("1")
+    run = load("asking").run()
+    Path("answer").write_text("2")
+    now = read_environment()
+    other = {"cpu": "Another one", "cpus": 96, "settings": {"OMP_NUM_THREADS": "7"}, "release": "9"}
+    changed = replace(now, machine={**now.machine, **other})
+    monkeypatch.setattr(reproduce, "read_environment", lambda: changed)
+    found = client.reproduce(run.id)
+    assert (found.verdict, found.times) == ("ENVIRONMENT-CHANGED", 2)
+    assert {p["name"]: p["now"] for p in found.packages} == {
+        "cpu": "Another one",
+        "cpus": "96",
+        "OMP_NUM_THREADS": "7",
+    }
+    answer = cli("runs", "reproduce", run.id)
+    assert "OMP_NUM_THREADS absent → 7" in answer.out
+
+
+def test_of_a_run_that_recorded_less_of_its_machine_nothing_is_said() -> None:
+    now = read_environment()
+    assert reproduce.list_machine_changes(replace(now, machine={"cpus": now.machine["cpus"]}), now) == []
+    assert reproduce.list_machine_changes(None, now) == []
+
+
 def test_code_that_does_not_import_any_more_with_other_packages_is_told_so(
     module: Path, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
