@@ -379,8 +379,8 @@ class ArtifactRow(Base, table=True):
 class ArtifactUseRow(Base, table=True):
     """Who produced and who consumed an artifact; what no kept run uses may go.
 
-    `role` is "output" or "input" of a node, or "result", "param" or "snapshot" of the run itself (node "");
-    "part" is whatever else was stored for the run, such as each file of a list.
+    `role` is "output" or "input" of a node, or "result", "param", "snapshot" or "diff" of the run itself
+    (node ""); "part" is whatever else was stored for the run, such as each file of a list.
     """
 
     __tablename__ = "artifact_use"
