@@ -25,16 +25,21 @@ def sqlite_url(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def postgresql_url(postgresql: Server, request: pytest.FixtureRequest) -> Iterator[str]:
-    """A database that is empty, or has the tables already where the test wants a catalog."""
-    name = postgresql.create(empty="catalog" not in request.fixturenames)
-    yield postgresql.get_url(name)
-    postgresql.drop(name)
+def postgresql_url(postgresql: Server) -> Iterator[str]:
+    """A database with the tables of a catalog, which hold nothing."""
+    with postgresql.lend() as url:
+        yield url
+
+
+@pytest.fixture
+def empty_postgresql_url(postgresql: Server) -> Iterator[str]:
+    with postgresql.lend(empty=True) as url:
+        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest) -> str:
-    """A catalog on each kind of database, that does not exist yet."""
+    """An empty catalog on each kind of database."""
     found: str = request.getfixturevalue(f"{request.param}_url")
     return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,12 +19,12 @@ from tests.catalog.make import CODE, ENVIRONMENT, NOW, begin, complete, make_nod
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def some(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
     """A catalog of runs a to f, one a minute; t1 and t2 are trials, z is deleted."""
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path_factory.mktemp('some')}/c.db"
-    else:
-        server = request.getfixturevalue("postgresql")
-        url = server.get_url(server.create())
-    with Catalog(url) as catalog:
+    with ExitStack() as stack:
+        if request.param == "sqlite":
+            url = f"sqlite:///{tmp_path_factory.mktemp('some')}/c.db"
+        else:
+            url = stack.enter_context(request.getfixturevalue("postgresql").lend())
+        catalog = stack.enter_context(Catalog(url))
         complete(
             catalog, "a", 0, {"auc": 0.7, "loss": 3.0}, [make_node("n", cached=True), make_node("m", 1)],
             params={"depth": 4, "eta": 0.1, "booster": "dart", "flag": True}, tags={"team": "ops", "n": "10"},

@@ -100,9 +100,9 @@ def test_a_user_who_may_only_read_is_told(catalog: Catalog, guest: str, admin: p
     assert catalog.count_runs() == 1
 
 
-def test_an_empty_database_that_may_not_be_filled_is_told(url: str, guest: str) -> None:
+def test_an_empty_database_that_may_not_be_filled_is_told(guest: str, empty_postgresql_url: str) -> None:
     with pytest.raises(StorageError, match=r"cannot be written \(permission denied for schema public"):
-        Catalog(guest)
+        Catalog(empty_postgresql_url.replace("ada@", "guest@"))
 
 
 def test_a_server_that_restarts_is_waited_for() -> None:

@@ -48,6 +48,12 @@ UNION ALL SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'
 """  # noqa: E501
 
 
+@pytest.fixture
+def postgresql_url(empty_postgresql_url: str) -> str:
+    """Here a catalog does not exist before it is opened."""
+    return empty_postgresql_url
+
+
 @contextmanager
 def connect(url: str) -> Iterator[sqlalchemy.Connection]:
     if url.startswith("sqlite"):
