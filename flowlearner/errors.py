@@ -191,11 +191,10 @@ class LeaseLost(PlatformError):
 
 
 def make_lease_lost(what: str, record_id: str) -> LeaseLost:
-    """Return what the process of a run or sweep raises once another one has recorded or taken it over."""
+    """Return what the process of a run or sweep raises once another one has recorded it as CRASHED."""
     return LeaseLost(
-        f"{what} {record_id}: another process took this one for dead, as it was stopped or out of reach, and "
-        f"goes on or has recorded {what} as CRASHED. What is done here from now on is not recorded. "
-        f"Look at what there is: flowlearner {what}s show {record_id[:8]}"
+        f"{what} {record_id}: another process took this one for dead, since it was stopped or out of reach, "
+        f"and what it does from now on is not recorded. See what is: flowlearner {what}s show {record_id[:8]}"
     )
 
 

@@ -15,7 +15,7 @@ BEAT_S = 0.4
 # Put before a script: all runs of its process beat that often.
 QUICK = f"import flowlearner.heartbeat\nflowlearner.heartbeat.BEAT_S = {BEAT_S}\n"
 # The command line, with the arguments that follow.
-QUICK_COMMANDS = f"{QUICK}from flowlearner.cli.main import main\nmain()\n"
+QUICK_COMMANDS = f"{QUICK}import sys\nfrom flowlearner.cli.main import main\nsys.exit(main())\n"
 
 
 def find_beating(pid: int) -> list[int]:
@@ -29,9 +29,15 @@ def find_beating(pid: int) -> list[int]:
     return found
 
 
+def stop(pid: int) -> None:
+    """Stop a process while it does not write: else nobody could, as long as it stands still."""
+    with Catalog(get_settings().catalog_url) as catalog, catalog.batch():
+        os.kill(pid, signal.SIGSTOP)
+
+
 def stop_until_expired(pid: int) -> None:
-    """Stop the process of the only run or sweep, and wait until its lease has run out."""
-    os.kill(pid, signal.SIGSTOP)
+    """Stop a process that runs something, and wait until its lease has run out."""
+    stop(pid)
     with Catalog(get_settings().catalog_url) as catalog:
         owners = [r.process for r in [*catalog.list_runs(include_trials=True), *catalog.list_sweeps()]]
         owner = next(o for o in owners if o is not None and o.pid == pid)

@@ -18,6 +18,7 @@ from flowlearner.cli.show import make_table, show_when
 from flowlearner.cli.text import clean_line
 from flowlearner.client.run import time_json
 from flowlearner.config import Settings, get_settings
+from flowlearner.engine.crashes import settle_all
 from flowlearner.engine.server import ensure_server, get_server, stop_server
 from flowlearner.errors import ServerError
 from flowlearner.schedule.runner import choose_pool, ensure_runner, get_runner, stop_runner
@@ -116,6 +117,7 @@ def _up(
         # Both take seconds to start.
         getting_ray = helper.submit(ensure_ray, settings, say)
         url = url or ensure_server(settings, say)
+        settle_all(settings, url)
         ensure_runner(settings, url, say)
         getting_ray.result()
     services = _look(settings)

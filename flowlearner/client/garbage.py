@@ -15,6 +15,8 @@ from flowlearner.records import Artifact
 
 # Bytes are stored before their row is written; what is younger may belong to a run that is just going on.
 SETTLED_S = 3600.0
+# Nobody asks any more whether a process lives that was last heard of so long ago.
+LEASES_KEPT_S = 24 * 3600.0
 # How many files are deleted while no run can begin.
 FILES_AT_ONCE = 500
 
@@ -84,6 +86,7 @@ def collect_garbage(
                 if path not in known:
                     store.delete(Artifact("", "", "", 0, "", path=path))
     store.sweep_temporary(SETTLED_S)
+    catalog.purge_leases(LEASES_KEPT_S)
     catalog.compact()
     return replace(report, removed=True)
 

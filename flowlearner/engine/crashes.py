@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
 from flowlearner.catalog import Catalog
+from flowlearner.config import Settings
 from flowlearner.engine.endpoint import Answer, tell
+from flowlearner.errors import FlowLearnerError
 from flowlearner.heartbeat import is_gone, wait_until_gone
 from flowlearner.lease import is_alive, is_stopped
 from flowlearner.records import RunRecord, SweepRecord
@@ -52,13 +55,26 @@ def take_over(catalog: Catalog, record: RunRecord | SweepRecord, say: Callable[[
     return stored
 
 
+def settle_all(settings: Settings, url: str) -> None:
+    """Record what processes have left that are gone, and tell a server that has just begun to answer.
+
+    It fails where a run would fail, too, which says so then.
+
+    Args:
+        url: of its API.
+    """
+    with contextlib.suppress(FlowLearnerError), Catalog(settings.catalog_url) as catalog:
+        settle_crashes(catalog)
+        settle_prefect(catalog, url)
+
+
 def settle_prefect(catalog: Catalog, url: str) -> None:
     """Tell a Prefect server of runs that crashed while it was away; it believes that they still run.
 
     Args:
         url: of its API.
     """
-    running = {"state": {"type": {"any_": ["RUNNING"]}}}
+    running = {"state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}}
     answer = tell(f"{url}/flow_runs/filter", {"flow_runs": running, "limit": MOST}, ANSWER_S)
     found = _read(answer)
     ids = [str(each["id"]) for each in found if "id" in each]

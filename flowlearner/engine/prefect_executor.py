@@ -31,6 +31,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import RunInput, State, TaskRunResult
 from prefect.context import FlowRunContext, TaskRunContext
+from prefect.exceptions import Abort
 from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
 from prefect.settings import PREFECT_API_URL
@@ -47,7 +48,7 @@ from flowlearner.engine.node import NodeCancelled, NodeFailure, describe_error
 from flowlearner.engine.server import ensure_server
 from flowlearner.engine.submit import Submission, is_run_id, new_run_id, prepare, run_submission
 from flowlearner.engine.task import Board, NodeTask
-from flowlearner.errors import ParameterError, ServerError
+from flowlearner.errors import LeaseLost, ParameterError, ServerError
 from flowlearner.interface import MISSING, Param
 from flowlearner.params import conform_given, parse_param
 from flowlearner.records import ErrorInfo, LogLine, Status
@@ -216,11 +217,14 @@ def run_flow(submission: Submission) -> str:
     try:
         with outside_node(), connected(url), prefect.tags(*_name_tags(submission.options)):
             flow(**parameters, return_state=True)
-    except Exception as error:
+    except (Exception, Abort) as error:
         if call.run_id is None and call.error is None:
             raise _refused(url, error) from error
-        # The run has ended and is recorded; only Prefect's picture of it is not whole.
-        submission.listener.say(f"{_refused(url, error)} The run is recorded; Prefect does not know its end.")
+        # The run has ended and is recorded; only Prefect's picture of it is not whole. Where another process
+        # has recorded its end, that has told Prefect, which takes no other end then.
+        if not isinstance(call.error, LeaseLost):
+            sentence = f"{_refused(url, error)} The run is recorded; Prefect does not know its end."
+            submission.listener.say(sentence)
     finally:
         _call.reset(token)
     if call.error is not None:
@@ -229,7 +233,7 @@ def run_flow(submission: Submission) -> str:
     return call.run_id
 
 
-def _refused(url: str, error: Exception) -> ServerError:
+def _refused(url: str, error: BaseException) -> ServerError:
     return ServerError(
         f"The Prefect server at {url} fails or does not answer ({type(error).__name__}: {error})."
     )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from flowlearner.config import Settings
+from flowlearner.engine.crashes import settle_all
 from flowlearner.engine.endpoint import (
     ConfiguredUrl,
     ask,
@@ -80,7 +81,9 @@ def ensure_server(settings: Settings, say: Callable[[str], None] = lambda _: Non
     state = local.read_state()
     if state is not None and state.pid_started is not None and state.lives and state.answers(2.0):
         return state.url
-    return local.start(say, wanted_port).url
+    url = local.start(say, wanted_port).url
+    settle_all(settings, url)
+    return url
 
 
 def get_server(settings: Settings) -> ServerInfo:

@@ -10,12 +10,14 @@ from flowlearner.engine import prefect_executor  # noqa: F401 - it sets what Pre
 
 import prefect  # isort: skip
 from prefect.context import FlowRunContext
+from prefect.exceptions import Abort
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelled, Crashed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flowlearner.engine.connection import connected
 from flowlearner.engine.submit import is_run_id
+from flowlearner.errors import ServerError
 from flowlearner.records import Status
 from flowlearner.sweep.beside import Ending, FlowLink
 from flowlearner.sweep.submit import SweepSubmission
@@ -41,9 +43,17 @@ def keep_flow(
     Args:
         url: of the server's API.
         began: is told which flow run it is.
+
+    Raises:
+        ServerError: the server does not take the flow run.
     """
     with connected(url), prefect.tags(*(f"{n}:{v}" for n, v in submission.options.tags.items())):
-        _make_flow(submission, sweep_id, began, ending)(return_state=True)
+        try:
+            _make_flow(submission, sweep_id, began, ending)(return_state=True)
+        except Abort as error:
+            # Where another process has recorded the end of the sweep, that has told the server.
+            if not ending.done():
+                raise ServerError(str(error)) from error
 
 
 def _make_flow(

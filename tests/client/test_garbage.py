@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from sqlalchemy import text
 
 from flowlearner import Client, File, NotFoundError, Run, UsageError, operator, workflow
 from flowlearner.catalog import Catalog
@@ -158,6 +159,20 @@ def test_a_run_whose_process_is_dead_does_not_hold_garbage_up(client: Client) ->
     client.delete_runs([gone.id])
     assert client.collect_garbage(dry_run=False).runs == 1
     assert client.get_run("dead").status == "CRASHED"
+
+
+def test_leases_go_a_day_after_their_last_heartbeat(client: Client) -> None:
+    old, recent = (replace(make_dead_process(), host=name) for name in ("old", "recent"))
+    for process, hours in ((old, 2), (recent, 23)):
+        client.catalog.begin_lease(process, 10)
+        with client.catalog.database.write() as connection:
+            # Those that are there already become as much older, too.
+            connection.execute(text(f"UPDATE lease SET beat_us = beat_us - {hours * 3600 * 1_000_000}"))
+    client.collect_garbage()
+    assert client.catalog.find_beat(old) is not None
+    client.collect_garbage(dry_run=False)
+    assert client.catalog.find_beat(old) is None
+    assert client.catalog.find_beat(recent) is not None
 
 
 def test_a_stored_file_that_the_catalog_does_not_know_goes_when_it_is_old(client: Client) -> None:
