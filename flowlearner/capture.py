@@ -89,7 +89,7 @@ class Snapshot:
         )
 
 
-def take_snapshot(main_module: str, limit_bytes: int) -> Snapshot:
+def take_snapshot(main_module: str, limit_bytes: int, hide: Callable[[str], str] = str) -> Snapshot:
     """Capture the source of every loaded module of the user's code.
 
     Files whose names speak of secrets are left out, and modules beyond `limit_bytes` in total.
@@ -97,6 +97,7 @@ def take_snapshot(main_module: str, limit_bytes: int) -> Snapshot:
     Args:
         main_module: name of the workflow's module, captured first.
         limit_bytes: bound on the total size of the source.
+        hide: takes secrets out of a source.
     """
     modules: dict[str, dict[str, Any]] = {}
     left_out: dict[str, str] = {}
@@ -114,7 +115,7 @@ def take_snapshot(main_module: str, limit_bytes: int) -> Snapshot:
         if total > limit_bytes:
             left_out[name] = f"above the limit of {limit_bytes} bytes"
             continue
-        modules[name] = {"source": source, "package": hasattr(sys.modules[name], "__path__")}
+        modules[name] = {"source": hide(source), "package": hasattr(sys.modules[name], "__path__")}
     return Snapshot(modules, left_out)
 
 

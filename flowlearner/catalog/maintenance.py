@@ -12,7 +12,7 @@ from sqlalchemy import Connection, delete, exists, func, or_, select, update
 from flowlearner.catalog import tables as t
 from flowlearner.catalog.part import chunks
 from flowlearner.catalog.reading import page, starts_with
-from flowlearner.catalog.rows import from_json, to_artifact, to_outputs, to_us
+from flowlearner.catalog.rows import from_json, json_text, to_artifact, to_outputs, to_us
 from flowlearner.catalog.tables import METADATA
 from flowlearner.catalog.versions import Versions
 from flowlearner.errors import NotFoundError, shorten
@@ -201,10 +201,12 @@ def _list_named_by_sweeps(connection: Connection) -> set[str]:
     A sweep that has begun no trial yet may still need them; one whose trials are all deleted does not.
     """
     trials = exists().where(_r.sweep_id == _s.id)
+    # One whose trials are purged has run something, as a rule.
+    has_begun_none = ~trials & (_s.node_executions == json_text({}))
     kept = trials.where(_r.deleted_us.is_(None))
     found: set[str] = set()
     for *code, spec in connection.execute(
-        select(_s.code_snapshot, _s.code_diff, _s.spec).where(or_(~trials, kept))
+        select(_s.code_snapshot, _s.code_diff, _s.spec).where(or_(has_begun_none, kept))
     ):
         found |= {hash_ for hash_ in code if hash_}
         found |= set(_iter_hashes(from_json(spec)))

@@ -25,7 +25,7 @@ from flowlearner.errors import FlowLearnerError, NotFoundError, UsageError
 from flowlearner.facade import Workflow
 from flowlearner.loading import load_workflow
 from flowlearner.records import Status, find_curve
-from flowlearner.secrecy import conceal
+from flowlearner.secrecy import conceal, list_spellings
 from flowlearner.sweep.search import SEARCHES, STOPS
 from flowlearner.sweep.specfile import NONE, BoundSpec, SweepSpec, bind_spec, read_spec
 from flowlearner.sweep.submit import (
@@ -209,12 +209,12 @@ def sweep_and_print(
     finish(display, lambda: execute_sweep(submission), as_json, target)
 
 
-def _list_secrets(workflow: Definition, given: Mapping[str, Any]) -> list[str]:
+def _list_secrets(workflow: Definition, given: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the texts among given parameters that are recorded nowhere."""
     texts: list[str] = []
     for name, value in given.items():
         conceal(value, workflow.interface.by_name[name].type, texts)
-    return sorted(filter(None, texts), key=len, reverse=True)
+    return list_spellings(texts)
 
 
 def _first(*values: Any) -> Any:

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from datetime import UTC, datetime
 from operator import index
 from typing import Any, TextIO
@@ -84,6 +85,7 @@ class NodeContext:
             self._sink(line)
 
     def add_point(self, point: MetricPoint) -> None:
+        point = replace(point, name=make_recordable(point.name, self.secrets))
         self.metrics.append(point)
         if self._point_sink is not None:
             self._point_sink(point)

@@ -380,7 +380,7 @@ def describe_error(error: BaseException, secrets: Sequence[str] = ()) -> ErrorIn
     text = "" if is_own else "".join(_format_chain(error))
     message = make_recordable(message, secrets)[:MAX_MESSAGE_CHARS]
     text = make_recordable(text, secrets)[:MAX_TRACEBACK_CHARS]
-    return ErrorInfo(type(error).__name__, message, text)
+    return ErrorInfo(make_recordable(type(error).__name__, secrets), message, text)
 
 
 def _message_of(error: BaseException) -> str:

@@ -45,6 +45,7 @@ from flowlearner.errors import (
     LeaseLost,
     NotFoundError,
     ParameterError,
+    UsageError,
     UserError,
     make_lease_lost,
     shorten,
@@ -67,10 +68,7 @@ from flowlearner.records import (
     WorkflowVersion,
 )
 from flowlearner.restoring import get_first_name
-from flowlearner.secrecy import conceal
-
-# A line of a key or certificate; shorter ones appear in other texts by chance.
-MIN_SECRET_LINE = 8
+from flowlearner.secrecy import HIDDEN, conceal, hide_in_source, list_spellings
 
 
 @dataclass(frozen=True)
@@ -87,17 +85,14 @@ class Submission:
 
     @cached_property
     def secrets(self) -> tuple[str, ...]:
-        """Texts that are never recorded: each secret as it is, as `repr` shows it, and line by line."""
+        """Texts that are never recorded: each secret, and how it may stand in other texts."""
         texts: list[str] = []
         for name in self.bound.secrets:
             conceal(self.bound.values[name], self.definition.interface.by_name[name].type, texts)
         for node in self.graph.nodes:
             for name, binding in node.inputs.items():
                 find_secrets(binding, node.operator.interface.by_name[name].type, texts)
-        found: set[str] = set()
-        for text in texts:
-            found |= {text, repr(text)[1:-1]} | {n for n in text.splitlines() if len(n) >= MIN_SECRET_LINE}
-        return tuple(sorted(found - {""}, key=len, reverse=True))
+        return list_spellings(texts)
 
 
 @dataclass(frozen=True)
@@ -131,6 +126,7 @@ def prepare(
         ResourceError: a node asks for more than this machine has.
         InputError: a named file does not exist.
         NotFoundError: a named artifact does not exist.
+        UsageError: a secret stood in code that is run again.
     """
     if options.executor not in EXECUTORS:
         known = shorten(EXECUTORS)
@@ -155,7 +151,22 @@ def prepare(
         with opened(settings) as (catalog, _):
             for name, text in by_hash.items():
                 find_artifact(catalog, name, text.removeprefix(ARTIFACT_PREFIX))
-    return Submission(definition, graph, bound, options, settings, listener or RunListener(), origin)
+    submission = Submission(definition, graph, bound, options, settings, listener or RunListener(), origin)
+    check_secrets(submission)
+    return submission
+
+
+def check_secrets(submission: Submission) -> None:
+    """Refuse code from a snapshot that names a secret itself, for that was not stored.
+
+    Raises:
+        UsageError: one of the secrets is what stands for it.
+    """
+    if HIDDEN in submission.secrets:
+        raise UsageError(
+            f"workflow '{submission.definition.name}': a Secret that stood in its code was not stored with "
+            "it. Make it a parameter, which is given again, and run the code of today"
+        )
 
 
 def pin_inputs(graph: Graph, pinned: Mapping[tuple[str, str], str]) -> Graph:
@@ -373,7 +384,8 @@ def capture_code(submission: Submission) -> tuple[CodeInfo, list[Encoded]]:
     definition, origin, settings = submission.definition, submission.origin, submission.settings
     if origin.snapshot is not None:
         return replace(origin.code, snapshot=origin.snapshot.hash), [origin.snapshot]
-    snapshot = take_snapshot(definition.fn.__module__, settings.snapshot_limit_bytes).encode()
+    hide = partial(hide_in_source, spellings=submission.secrets)
+    snapshot = take_snapshot(definition.fn.__module__, settings.snapshot_limit_bytes, hide).encode()
     code, changes = CodeInfo(), None
     file = Path(definition.fn.__code__.co_filename)
     if file.exists():
@@ -415,18 +427,20 @@ def describe_run(
         prefect_flow_run_id=flow_run_id,
         prefect_api_url=api_url,
     )
-    workflow, versions = describe_versions(definition, graph)
+    workflow, versions = describe_versions(definition, graph, submission.secrets)
     return record, workflow, versions
 
 
-def describe_versions(definition: Definition, graph: Graph) -> tuple[WorkflowVersion, list[OperatorVersion]]:
+def describe_versions(
+    definition: Definition, graph: Graph, secrets: Sequence[str]
+) -> tuple[WorkflowVersion, list[OperatorVersion]]:
     """Return the code of a compiled workflow as it is recorded."""
     fingerprint = definition.fingerprint()
     workflow = WorkflowVersion(
         name=definition.name,
         fingerprint=fingerprint.digest,
         module=get_first_name(definition.fn.__module__),
-        source=fingerprint.source,
+        source=hide_in_source(fingerprint.source, secrets),
         doc=definition.interface.doc,
         interface=definition.interface.to_json(),
         graph=graph.to_json(),
@@ -437,7 +451,7 @@ def describe_versions(definition: Definition, graph: Graph) -> tuple[WorkflowVer
             name=op.name,
             fingerprint=op.fingerprint().digest,
             module=get_first_name(op.fn.__module__),
-            source=op.fingerprint().source,
+            source=hide_in_source(op.fingerprint().source, secrets),
             doc=op.interface.doc,
             interface=op.interface.to_json(),
         )

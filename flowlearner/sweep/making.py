@@ -126,7 +126,7 @@ class TrialMaker:
             if static != graph.static:
                 graph = self._first.definition.compile(**static)
                 check_resources(graph)
-            version, operators = describe_versions(self._first.definition, graph)
+            version, operators = describe_versions(self._first.definition, graph, self._first.secrets)
             self._catalog.record_versions(version, operators)
             self._compiled[key] = Compiled(graph, version)
         return self._compiled[key]

@@ -26,7 +26,15 @@ from flowlearner.engine.local import LocalLauncher
 from flowlearner.engine.logs import captured, hide_secrets
 from flowlearner.engine.node import describe_error
 from flowlearner.engine.server import ensure_server
-from flowlearner.engine.submit import Submission, capture_code, choose_end, get_user, new_run_id, opened
+from flowlearner.engine.submit import (
+    Submission,
+    capture_code,
+    check_secrets,
+    choose_end,
+    get_user,
+    new_run_id,
+    opened,
+)
 from flowlearner.errors import FlowLearnerError, UsageError, make_lease_lost, shorten, suggest
 from flowlearner.heartbeat import beating, may_take_over
 from flowlearner.inputs import InputResolver
@@ -144,6 +152,7 @@ def prepare_sweep(
         command=options.command or shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
     )
     first = Submission(definition, graph, bound, run_options, settings, _Quiet())
+    check_secrets(first)
     return SweepSubmission(
         definition,
         made,
@@ -355,7 +364,7 @@ def run_sweep(
             if not catalog.finish_sweep(sweep_id, sweep.process, status, utc_now(), error):
                 raise make_lease_lost("sweep", sweep_id)
         except BaseException as broken:
-            status, error = choose_end(broken), describe_error(broken)
+            status, error = choose_end(broken), describe_error(broken, submission.first.secrets)
             with contextlib.suppress(FlowLearnerError):
                 catalog.finish_sweep(sweep_id, sweep.process, status, utc_now(), error)
             raise
