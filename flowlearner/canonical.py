@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 import importlib
 import math
+import os
 import re
 import struct
 from collections import Counter, OrderedDict, defaultdict, deque
@@ -33,6 +34,7 @@ from flowlearner.errors import UnstableValueError
 FORMAT = 1
 # Below this, threads cost more than they give.
 THREADED_BYTES = 1 << 19
+_LOADED_BY = os.getpid()
 Sink = Callable[[bytes], None]
 # Who hashes the code of a user's class, loaded when an object of one is met.
 _CLASS_CODE = ("flowlearner.fingerprint", "find_class_digest")
@@ -109,9 +111,14 @@ def digest_parts(kind: str, *parts: str | bytes) -> str:
     return hasher.hexdigest()
 
 
+def count_threads() -> int:
+    """Return how many threads blake3 may use: those that it made before a fork, a forked child waits for."""
+    return blake3.blake3.AUTO if os.getpid() == _LOADED_BY else 1
+
+
 def digest_buffers(buffers: Iterable[Any], size_bytes: int) -> bytes:
     """Return the blake3 of buffers one after another, by several threads where it is worth it."""
-    hasher = blake3.blake3(max_threads=blake3.blake3.AUTO if size_bytes >= THREADED_BYTES else 1)
+    hasher = blake3.blake3(max_threads=count_threads() if size_bytes >= THREADED_BYTES else 1)
     for buffer in buffers:
         hasher.update(buffer)
     return hasher.digest()

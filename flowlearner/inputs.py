@@ -19,6 +19,7 @@ from typing import Any
 import blake3
 
 from flowlearner.artifacts import ArtifactStore, Encoded, choose_codec, find_codec
+from flowlearner.canonical import count_threads
 from flowlearner.catalog import Catalog
 from flowlearner.errors import ArtifactError, InputError, NotFoundError, UserError, suggest
 from flowlearner.interface import Param
@@ -165,7 +166,7 @@ def find_artifact(catalog: Catalog, name: str, hash_: str) -> Artifact:
 
 
 def hash_bytes(path: Path) -> str:
-    return blake3.blake3(max_threads=blake3.blake3.AUTO).update_mmap(path).hexdigest()
+    return blake3.blake3(max_threads=count_threads()).update_mmap(path).hexdigest()
 
 
 def _stat(path: Path, where: str) -> _Stat:

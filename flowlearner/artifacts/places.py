@@ -16,6 +16,7 @@ from typing import IO, Any
 import blake3
 
 from flowlearner.artifacts.base import Source
+from flowlearner.canonical import count_threads
 
 OBJECTS = "objects"
 TEMPORARY = "tmp"
@@ -140,7 +141,7 @@ class LocalPlace(Place):
         file = os.path.join(self.root, path)
         if os.path.isabs(path):
             return hash_file(file) == checksum
-        return blake3.blake3(max_threads=blake3.blake3.AUTO).update_mmap(file).hexdigest() == checksum
+        return blake3.blake3(max_threads=count_threads()).update_mmap(file).hexdigest() == checksum
 
     def open(self, path: str, checksum: str) -> Source | None:
         return Source(path=os.path.join(self.root, path))
@@ -171,7 +172,7 @@ def hash_file(path: str) -> str:
     It is read rather than mapped: a file that shrinks meanwhile must not kill the process. Stored files are
     never changed in place.
     """
-    hasher = blake3.blake3(max_threads=blake3.blake3.AUTO)
+    hasher = blake3.blake3(max_threads=count_threads())
     buffer = bytearray(CHUNK_BYTES)
     view = memoryview(buffer)
     with open(path, "rb", buffering=0) as file:
@@ -265,7 +266,7 @@ class RemotePlace(Place):
     def has_checksum(self, path: str, checksum: str) -> bool:
         """Download the file while its bytes are hashed; what is whole stays in the cache."""
         temporary, sink = self._cache.create()
-        hasher = blake3.blake3(max_threads=blake3.blake3.AUTO)
+        hasher = blake3.blake3(max_threads=count_threads())
         try:
             with sink, self._fs.open(self._full(path), "rb") as file:
                 while chunk := file.read(CHUNK_BYTES):
