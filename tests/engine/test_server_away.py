@@ -111,6 +111,18 @@ def test_a_run_whose_server_has_died_ends_soon_and_whole(
     check_whole()
 
 
+def test_a_run_that_was_killed_while_its_server_was_away_has_crashed_on_both_sides(
+    running: subprocess.Popen[str], url: str
+) -> None:
+    running.kill()
+    running.wait()
+    (run_id,) = Client().store_crashes()
+    # The first run after that, or `flowlearner up`, starts it again.
+    assert ensure_server(get_settings()) == url
+    assert Client().catalog.get_run(run_id).status is Status.CRASHED
+    assert Api(url).find_flow_run(run_id)["state_type"] == "CRASHED"
+
+
 def test_a_run_whose_server_was_started_again_is_whole_on_both_sides(
     running: subprocess.Popen[str], url: str, tmp_path: Path
 ) -> None:
