@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -108,13 +109,15 @@ class Database:
         self.engine = self._make_engine()
         self._read_engine, self._write_engine = self._split(self.engine)
         self._driver: Any = self.engine.dialect.loaded_dbapi
+        # Runs that people keep for their outputs hold a catalog that nobody closes.
+        weakref.finalize(self, _dispose, self.engine, self._pid)
         self._has_answered = False
 
     def _make_engine(self) -> Engine:
         if self.path is None:
             given = {name: value for name, value in _POSTGRESQL.items() if name not in self.url.query}
             engine = sqlalchemy.create_engine(self.url, connect_args=given, pool_pre_ping=True)
-            event.listen(engine, "begin", self._begin_on_postgresql)
+            event.listen(engine, "begin", _make_turn(max(round(self.busy_timeout_s * 1000), 1)))
             return engine
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -138,16 +141,6 @@ class Database:
             engine.execution_options(isolation_level="READ COMMITTED", **{_WRITES: True}),
         )
 
-    def _begin_on_postgresql(self, connection: Connection) -> None:
-        if connection.get_execution_options().get(_WRITES):
-            wait_ms = max(round(self.busy_timeout_s * 1000), 1)
-            # A writer that was stopped or cut off within its turn loses it, before those behind it give up.
-            connection.exec_driver_sql(
-                f"SET LOCAL lock_timeout = {wait_ms}; "
-                f"SET LOCAL idle_in_transaction_session_timeout = {max(wait_ms * 4 // 5, 1)}; "
-                f"SELECT pg_advisory_xact_lock({_TURN})"
-            )
-
     @contextmanager
     def _connect(self, engine: Engine) -> Iterator[Connection]:
         """Give a connection. A server that has answered before, and is away, is waited for like a writer."""
@@ -168,7 +161,7 @@ class Database:
 
     def close(self) -> None:
         """Close every connection. The object may be used again and then opens new ones."""
-        self.engine.dispose(close=os.getpid() == self._pid)
+        _dispose(self.engine, self._pid)
 
     def _check_process(self) -> None:
         # A forked child must not use its parent's connections: SQLite's locks belong to the process.
@@ -280,7 +273,7 @@ class Database:
     ) -> list[dict[str, Any]]:
         """Return the rows of a prepared query.
 
-        On SQLite each query sees the latest state until something else begins a transaction on the connection.
+        On SQLite each sees the latest state, until something else begins a transaction on the connection.
         """
         cursor = connection.connection.cursor()
         try:
@@ -371,6 +364,27 @@ def read_schema(connection: Connection, place: str) -> str | None:
         f"catalog {place}: this database is not a flowlearner catalog. "
         "Set FLOWLEARNER_CATALOG to a database of its own"
     )
+
+
+def _dispose(engine: Engine, pid: int) -> None:
+    """Close the connections of an engine; a forked child only lets go of them, for they are its parent's."""
+    engine.dispose(close=os.getpid() == pid)
+
+
+def _make_turn(wait_ms: int) -> Callable[[Connection], None]:
+    """Return what begins a transaction on PostgreSQL: one that writes waits for its turn."""
+    # A writer that was stopped or cut off within its turn loses it, before those behind it give up.
+    statement = (
+        f"SET LOCAL lock_timeout = {wait_ms}; "
+        f"SET LOCAL idle_in_transaction_session_timeout = {max(wait_ms * 4 // 5, 1)}; "
+        f"SELECT pg_advisory_xact_lock({_TURN})"
+    )
+
+    def begin(connection: Connection) -> None:
+        if connection.get_execution_options().get(_WRITES):
+            connection.exec_driver_sql(statement)
+
+    return begin
 
 
 def _set_up(connection: Any, record: Any) -> None:  # noqa: ARG001 - SQLAlchemy's signature

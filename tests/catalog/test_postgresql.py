@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import threading
 from collections.abc import Iterator
@@ -146,6 +147,16 @@ def test_a_connection_that_is_cut_loses_its_write_and_no_more(
         write_and_be_cut(catalog, admin)
     catalog.set_notes("a", "kept")
     assert [(r.id, r.notes) for r in catalog.list_runs()] == [("a", "kept")]
+
+
+def test_a_catalog_that_nobody_closes_keeps_no_connection(url: str, admin: psycopg.Connection) -> None:
+    begin(Catalog(url), "a")
+    gc.collect()
+    others = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    while admin.execute(others).fetchone() != (0,):
+        pass
 
 
 # Turns
