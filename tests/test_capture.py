@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import linecache
 import platform
 import subprocess
 import sys
@@ -18,7 +19,10 @@ import pytest
 from flowlearner import Client, Range, capture
 from flowlearner.artifacts import Source, get_codec
 from flowlearner.capture import Snapshot, read_changes, read_commit, read_environment, take_snapshot
+from flowlearner.engine.submit import get_user
 from flowlearner.records import Environment
+from tests.cli.conftest import Cli
+from tests.cli.conftest import cli as cli
 
 LIMIT = 1 << 20
 
@@ -30,7 +34,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     before = set(sys.modules)
     yield tmp_path  # type: ignore[misc]
     for name in set(sys.modules) - before:
-        del sys.modules[name]
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
+            del sys.modules[name]
 
 
 def write(path: Path, text: str) -> Path:
@@ -376,6 +381,94 @@ def test_a_run_and_a_sweep_name_the_changes_and_show_them(
         assert sweep.record.code.diff == code["diff"]
         assert {client.get_run(t.run_id).record.code.diff for t in sweep.trial_records} == {code["diff"]}
         assert client.check_catalog() == []
+
+
+def run_cells(monkeypatch: pytest.MonkeyPatch, *cells: str) -> ModuleType:
+    """Run cells as a notebook does: in the module `__main__`, their texts known to linecache alone."""
+    notebook = ModuleType("__main__")
+    notebook.In = [""]  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "__main__", notebook)
+    for cell in map(textwrap.dedent, cells):
+        notebook.In.append(cell)
+        name = f"<ipython-input-{len(notebook.In)}-{id(notebook)}>"
+        linecache.cache[name] = (len(cell), None, cell.splitlines(True), name)
+        exec(compile(cell, name, "exec"), vars(notebook))
+    return notebook
+
+
+def test_a_notebook_is_captured_with_the_checkout_that_it_runs_in(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(checkout / "flows")
+    write(checkout / "data.csv", "a,b\n1,3\n")
+    word = "-".join(["open", "sesame"])
+    cells = (FLOW, f"""run = flow.run(n=2, token="{word}")  # not {word}""")
+    run = run_cells(monkeypatch, *cells).run
+    with Client() as client:
+        code = run.to_json()["code"]
+        assert (code["commit"], code["branch"]) == (git(checkout, "rev-parse", "HEAD"), "trunk")
+        assert "-1,2\n+1,3\n" in client.load_artifact(code["diff"])
+        source = client.load_artifact(code["snapshot"])["modules"]["__main__"]["source"]
+        assert "def judge(n: int, token: Secret" in source
+        assert source.endswith('run = flow.run(n=2, token="***")  # not ***')
+        run_cells(monkeypatch, "x = 1")
+        again = client.rerun(run.id, secrets={"token": word})
+        assert (again.outputs.result, again.nodes[0].cached) == (2.0, True)
+
+
+def test_what_surrounds_a_run_is_shown_and_in_its_json(
+    checkout: Path, project: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(checkout)
+    monkeypatch.setattr(sys, "path", [str(checkout), *sys.path])
+    read_environment.cache_clear()
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    write(
+        checkout / "counting_flow.py",
+        """
+        import pandas as pd
+        from flowlearner import Seed, operator, workflow
+
+        @operator
+        def count(rows: pd.DataFrame, seed: Seed = None) -> int:
+            return len(rows)
+
+        @workflow(executor="local")
+        def flow(rows: pd.DataFrame) -> int:
+            return count(rows)
+        """,
+    )
+    write(checkout / "flows" / "tips.py", "x = 2\n")
+    words = ["run", "counting_flow.py:flow", "-p", "rows=data.csv", "--run-seed", "7", "--json"]
+    monkeypatch.setattr(sys, "argv", ["flowlearner", *words])
+    answer = cli(*words)
+    assert answer.status == 0, answer.out + answer.err
+    document = answer.document
+    read_environment.cache_clear()
+    code, machine = document["code"], document["environment"]["machine"]
+    table = document["params"]["rows"]["hash"]
+    assert document["command"] == f"flowlearner {' '.join(words)}"
+    assert (document["seed"], document["owner"]) == (7, get_user())
+    assert document["created_at"]
+    assert document["nodes"][0]["inputs"]["rows"] == table
+    assert {"commit", "branch", "dirty", "snapshot", "diff"} == set(code)
+    assert machine["settings"]["OMP_NUM_THREADS"] == "1"
+    shown = " ".join(cli("runs", "show", document["id"]).out.split())
+    for text in (
+        f"commit {code['commit'][:12]} (trunk), with uncommitted changes: artifact {code['diff'][:12]}",
+        f"Source artifact {code['snapshot'][:12]}",
+        f"by {get_user()}",
+        "seed 7",
+        f"Command {document['command']}",
+        "OMP_NUM_THREADS=1",
+        document["environment"]["python"],
+        f"data.csv artifact {table[:12]}",
+    ):
+        assert text in shown
+    target = checkout.parent / f"{checkout.name}.diff"
+    assert cli("artifacts", "get", code["diff"], "-o", str(target)).status == 0
+    assert "+x = 2\n" in target.read_text()
+    assert "flows/tips.py" in cli("artifacts", "show", code["diff"]).out
 
 
 def test_outside_of_a_checkout_there_is_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -304,7 +304,7 @@ def print_run(console: Console, run: Run, artifacts: Mapping[str, Artifact]) -> 
         print_heading(console, "Params")
         table = _make_pairs(console)
         for name, value in run.params.items():
-            table.add_row(Text(clean_line(name)), Text(show_value(value, 200)))
+            table.add_row(Text(clean_line(name)), _describe_param(value))
         console.print(Padding(table, (0, 0, 0, 2), expand=False))
     if run.nodes:
         print_heading(console, "Nodes")
@@ -334,6 +334,12 @@ def _describe_code(run: Run) -> str:
     branch = f" ({clean_line(code.branch)})" if code.branch else ""
     named = f": {_name_artifact(code.diff)}" if code.diff else ""
     return f"commit {code.commit[:12]}{branch}{f', with uncommitted changes{named}' if code.dirty else ''}"
+
+
+def _describe_param(value: Any) -> Text:
+    """Return a parameter's value; of a table or file from somewhere, what it contained too."""
+    stored = value.get("hash") if isinstance(value, dict) and value.get("source") else None
+    return Text.assemble(show_value(value, 200), (f"  {_name_artifact(stored)}" if stored else "", "dim"))
 
 
 def _name_artifact(hash_: str | None) -> str:

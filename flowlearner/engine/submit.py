@@ -388,9 +388,11 @@ def capture_code(submission: Submission) -> tuple[CodeInfo, list[Encoded]]:
     snapshot = take_snapshot(definition.fn.__module__, settings.snapshot_limit_bytes, hide).encode()
     code, changes = CodeInfo(), None
     file = Path(definition.fn.__code__.co_filename)
-    if file.exists():
+    # The cells of a notebook are in no file; it runs in its own folder.
+    if file.exists() or definition.fn.__module__ == "__main__":
+        folder = file.parent if file.exists() else Path.cwd()
         hide = partial(hide_secrets, secrets=submission.secrets)
-        code, changes = read_changes(file.parent, settings.diff_limit_bytes, hide)
+        code, changes = read_changes(folder, settings.diff_limit_bytes, hide)
     encoded = [e for e in (snapshot, changes) if e is not None]
     return replace(code, snapshot=snapshot.hash, diff=changes.hash if changes else None), encoded
 
