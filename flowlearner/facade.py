@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import importlib
 import inspect
@@ -212,26 +213,31 @@ class Workflow(Definition, Generic[P, R]):
         self._check_start(())
         settings = _load("config").get_settings()
         mine = self._options
-        submit = _load("sweep.submit")
-        options = submit.SweepOptions(
-            metric=metric if isinstance(metric, str) else tuple(metric),
-            mode=mode if isinstance(mode, str) else tuple(mode),
-            trials=trials,
-            search=search,
-            stop=stop,
-            seed=seed,
-            run_seed=mine.seed,
-            parallel=parallel,
-            max_failures=max_failures,
-            executor=executor or ("local" if mine.executor == "local" else "ray"),
-            cache=mine.cache,
-            experiment=mine.experiment,
-            tags=mine.tags,
-            notes=mine.notes,
-            command=mine.command,
-        )
-        prepared = submit.prepare_sweep(self, space, params, options, settings, listener)
-        sweep_id = submit.execute_sweep(prepared)
+        executor = executor or ("local" if mine.executor == "local" else "ray")
+        with contextlib.ExitStack() as stack:
+            if executor == "ray":
+                # First of all: a worker loads meanwhile.
+                stack.enter_context(_load("sweep.warm").attached_where_warm(settings))
+            submit = _load("sweep.submit")
+            options = submit.SweepOptions(
+                metric=metric if isinstance(metric, str) else tuple(metric),
+                mode=mode if isinstance(mode, str) else tuple(mode),
+                trials=trials,
+                search=search,
+                stop=stop,
+                seed=seed,
+                run_seed=mine.seed,
+                parallel=parallel,
+                max_failures=max_failures,
+                executor=executor,
+                cache=mine.cache,
+                experiment=mine.experiment,
+                tags=mine.tags,
+                notes=mine.notes,
+                command=mine.command,
+            )
+            prepared = submit.prepare_sweep(self, space, params, options, settings, listener)
+            sweep_id = submit.execute_sweep(prepared)
         sweep: Sweep = _load("client").Client(settings).get_sweep(sweep_id)
         if sweep.status is not Status.COMPLETED:
             reason = sweep.record.error.message if sweep.record.error else f"it is {sweep.status}"

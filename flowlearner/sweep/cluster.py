@@ -36,8 +36,6 @@ CONNECT_S = 10.0
 WORKER_RETRIES = 3
 # Calls wait at the cluster, so that a worker that ends one has the next.
 AHEAD = 2
-# Of more workers than this the others start when they have calls.
-MAX_WARMED = 16
 # Points that are reported faster than this go together.
 REPORT_S = 0.01
 TAKE_S = 1.0
@@ -155,7 +153,7 @@ class Cluster:
             self._taker = threading.Thread(target=self._collect_points, daemon=True)
             self._taker.start()
         self._call = ray.remote(make_caller(self._code_id, code, self._mailbox))
-        send_to_workers(self._remote(DEFAULT), self.is_warm.set)
+        send_to_worker(self._remote(DEFAULT), self.is_warm.set)
         return self
 
     def __exit__(self, *ignored: object) -> None:
@@ -272,7 +270,7 @@ def _cancel(reference: Any) -> None:
 
 @contextlib.contextmanager
 def attached(address: str) -> Iterator[None]:
-    """Be attached to a cluster, or have one, while this lasts; its workers begin at once.
+    """Be attached to a cluster, or have one, while this lasts; a worker begins at once.
 
     Nothing happens where this process is attached already.
 
@@ -284,24 +282,23 @@ def attached(address: str) -> Iterator[None]:
         return
     connect(address)
     try:
-        # Workers take longest to start: they do while the driver loads and reads code.
-        send_to_workers(ray.remote(load_this))
+        # A worker takes longest to start: one does while the driver loads and reads code. More would take
+        # the processors from both; calls start them.
+        send_to_worker(ray.remote(load_this))
         yield
     finally:
         ray.shutdown()
 
 
-def send_to_workers(remote: Any, then: Callable[[], None] = lambda: None) -> None:
-    """Have something run in as many workers as begin, which makes them ready for calls."""
+def send_to_worker(remote: Any, then: Callable[[], None] = lambda: None) -> None:
+    """Have something run in a worker, which makes it ready for calls."""
 
     def note(done: Any) -> None:
         # Calls will say what is wrong; errors that nobody reads would be printed.
         done.exception()
         then()
 
-    resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    for _ in range(min(int(resources.get("CPU", 0)), MAX_WARMED)):
-        remote.remote().future().add_done_callback(note)
+    remote.remote().future().add_done_callback(note)
 
 
 def connect(address: str) -> None:
