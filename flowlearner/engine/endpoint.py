@@ -6,6 +6,7 @@ then the active profile. A test holds that both agree.
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import os
@@ -13,7 +14,7 @@ import ssl
 import tomllib
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,11 +45,8 @@ class Answer:
 
 def find_configured_url() -> ConfiguredUrl | None:
     """Return the Prefect API that the environment, the working folder or the active profile names."""
-    for url, source in _read_sources():
-        if isinstance(url, str):
-            # An empty one hides those that follow, as it does in Prefect.
-            return ConfiguredUrl(url.rstrip("/"), source) if url else None
-    return None
+    url, source = _find("url")
+    return ConfiguredUrl(url.rstrip("/"), source) if url else None
 
 
 def ask(url: str, timeout_s: float) -> Answer:
@@ -58,24 +56,39 @@ def ask(url: str, timeout_s: float) -> Answer:
     and Prefect's own client, which checks them, may trust other authorities than this interpreter does.
     """
     trusting = [urllib.request.HTTPSHandler(context=ssl._create_unverified_context())]
-    return _send(urllib.request.Request(url), timeout_s, trusting if url.startswith("https:") else [])
+    return _send(url, timeout_s, trusting if url.startswith("https:") else [])
 
 
 def tell(url: str, body: Any, timeout_s: float) -> Answer:
-    """Post JSON to an API, with the key of PREFECT_API_KEY where there is one; certificates are checked."""
+    """Post JSON to an API; certificates are checked.
+
+    The credentials that are configured go to the configured server alone: which one a run was made on
+    somebody else may have written.
+    """
     headers = {"Content-Type": "application/json"}
-    key = os.environ.get("PREFECT_API_KEY")
-    if key:
-        headers["Authorization"] = f"Bearer {key}"
-    data = json.dumps(body).encode()
-    return _send(urllib.request.Request(url, data, headers, method="POST"), timeout_s, [])
+    configured = find_configured_url()
+    if configured is not None and url.startswith(f"{configured.url}/"):
+        headers |= _make_credentials()
+    return _send(url, timeout_s, [], json.dumps(body).encode(), headers)
+
+
+def _make_credentials() -> dict[str, str]:
+    user, key = _find("auth_string")[0], _find("key")[0]
+    if user:
+        return {"Authorization": f"Basic {base64.b64encode(user.encode()).decode()}"}
+    return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 def _send(
-    request: urllib.request.Request, timeout_s: float, handlers: Sequence[urllib.request.BaseHandler]
+    url: str,
+    timeout_s: float,
+    handlers: Sequence[urllib.request.BaseHandler],
+    data: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> Answer:
-    direct = [urllib.request.ProxyHandler({})] if is_loopback(request.full_url) else []
+    direct = [urllib.request.ProxyHandler({})] if is_loopback(url) else []
     try:
+        request = urllib.request.Request(url, data, dict(headers or {}))
         with urllib.request.build_opener(*direct, *handlers).open(request, timeout=timeout_s) as reply:
             return Answer(reply.status, reply.read())
     except urllib.error.HTTPError as error:
@@ -114,22 +127,29 @@ def _find_host(url: str) -> str:
         return ""
 
 
-def _read_sources() -> Iterator[tuple[Any, str]]:
-    """Yield each place's address and the place's name, those that win first."""
-    yield os.environ.get("PREFECT_API_URL"), "PREFECT_API_URL"
+def _find(setting: str) -> tuple[str, str]:
+    """Return a setting of Prefect's API, "" where it has none, and where it was read."""
+    # An empty one hides those that follow, as it does in Prefect.
+    return next(((v, source) for v, source in _read_sources(setting) if isinstance(v, str)), ("", ""))
+
+
+def _read_sources(setting: str) -> Iterator[tuple[Any, str]]:
+    """Yield what each place says of a setting, and the place's name, those that win first."""
+    variable = f"PREFECT_API_{setting.upper()}"
+    yield os.environ.get(variable), variable
     dotted = _read_dotenv()
-    yield dotted.get("PREFECT_API_URL"), "PREFECT_API_URL in .env"
-    yield _dig(_read_toml(Path("prefect.toml")), "api", "url"), "api.url in prefect.toml"
+    yield dotted.get(variable), f"{variable} in .env"
+    yield _dig(_read_toml(Path("prefect.toml")), "api", setting), f"api.{setting} in prefect.toml"
     yield (
-        _dig(_read_toml(Path("pyproject.toml")), "tool", "prefect", "api", "url"),
-        "tool.prefect.api.url in pyproject.toml",
+        _dig(_read_toml(Path("pyproject.toml")), "tool", "prefect", "api", setting),
+        f"tool.prefect.api.{setting} in pyproject.toml",
     )
     path = _find_profiles_path(dotted)
     profiles = _read_toml(path)
     active = os.environ.get("PREFECT_PROFILE") or profiles.get("active")
     if isinstance(active, str):
-        url = _dig(profiles, "profiles", active, "PREFECT_API_URL")
-        yield url, f"Prefect's profile '{active}' in {path}"
+        value = _dig(profiles, "profiles", active, variable)
+        yield value, f"Prefect's profile '{active}' in {path}"
 
 
 def _read_dotenv() -> dict[str, str | None]:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.settings import Settings
 
-from flowlearner.engine.endpoint import ask, find_configured_url, find_port, is_cloud, is_loopback
+from flowlearner.engine.endpoint import ask, find_configured_url, find_port, is_cloud, is_loopback, tell
 
 PROFILES = """
 active = "one"
@@ -113,3 +117,63 @@ def test_an_address_that_cannot_be_asked_gives_a_reason_and_no_exception(url: st
 def test_looking_for_the_server_does_not_import_prefect() -> None:
     code = "import sys, flowlearner.engine.server; sys.exit('prefect' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+class _Recorder(BaseHTTPRequestHandler):
+    """Answers what it is sent with the credentials that came with it."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write((self.headers["Authorization"] or "").encode())
+
+    def log_message(self, *ignored: object) -> None:
+        """Nobody reads it."""
+
+
+@pytest.fixture
+def recorder() -> Iterator[str]:
+    with HTTPServer(("127.0.0.1", 0), _Recorder) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/api"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    "credentials",
+    [
+        {},
+        {"PREFECT_API_KEY": "pnu_1"},
+        {"PREFECT_API_AUTH_STRING": "user:word"},
+        {"PREFECT_API_KEY": "pnu_1", "PREFECT_API_AUTH_STRING": "user:word"},
+    ],
+)
+@pytest.mark.parametrize("in_profile", [False, True])
+def test_the_configured_server_gets_the_credentials_that_prefect_sends_and_no_other_one_does(
+    recorder: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    credentials: dict[str, str],
+    in_profile: bool,
+) -> None:
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    settings = {"PREFECT_API_URL": recorder, **credentials}
+    if in_profile:
+        lines = "".join(f'{name} = "{value}"\n' for name, value in settings.items())
+        (tmp_path / "profiles.toml").write_text(f'active = "one"\n[profiles.one]\n{lines}')
+    else:
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
+    api = Settings().api
+    with SyncPrefectClient(
+        recorder,
+        api_key=api.key and api.key.get_secret_value(),
+        auth_string=api.auth_string and api.auth_string.get_secret_value(),
+    ) as client:
+        expected = client._client.headers.get("Authorization", "")
+    assert bool(expected) == bool(credentials)
+    assert tell(f"{recorder}/flow_runs/filter", {}, 5.0).body.decode() == expected
+    assert tell(f"{recorder}evil/flow_runs/filter", {}, 5.0).body == b""
+    elsewhere = recorder.replace("127.0.0.1", "localhost")
+    assert tell(f"{elsewhere}/flow_runs/filter", {}, 5.0).body == b""
