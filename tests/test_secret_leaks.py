@@ -23,6 +23,8 @@ from flowlearner import Client, Metric, Range, RunFailed, Secret, UsageError, op
 from flowlearner.secrecy import WatchedWrite, hide_in_source, list_spellings
 from tests.cli.conftest import Cli
 from tests.cli.conftest import cli as cli
+from tests.engine.api import Api
+from tests.engine.processes import wait_until
 
 # Put together here: what is a secret is not in the source of this module.
 PLAIN = "-".join(["hunter2", "very", "secret"])
@@ -332,6 +334,38 @@ def test_the_command_line_is_stored_and_printed_without_the_secret(
     assert not any(form in shown for form in spell(text))
     assert shlex.quote(text)[1:-1] not in answer.document["command"]
     assert find_leaks(own_home, text) == []
+
+
+@operator(retries=1)
+def refuse_twice(token: Secret) -> int:
+    print("refused", [token])
+    logging.getLogger(token).warning("%r", {"token": token})
+    raise type(f"Refused{token}", (Exception,), {})(token, [token])
+
+
+@workflow
+def refused_by_prefect(token: Secret) -> list[int]:
+    return [leak_apart(token), refuse_twice(token)]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_prefect_never_hears_of_the_secret(
+    own_home: Path, server: str, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", server)
+    run = refused_by_prefect.submit(token=ODD)
+    assert run.status == "FAILED"
+    api = Api(server)
+    tasks = api.wait_for_tasks(run.id, 2)
+    assert {t["state_type"] for t in tasks.values()} == {"FAILED"}
+    flow_run = api.find_flow_run(run.id)
+    assert flow_run["parameters"] == {"token": "***"}
+    body = {"logs": {"flow_run_id": {"any_": [flow_run["id"]]}}}
+    wait_until(lambda: sum("***" in line["message"] for line in api.ask("/logs/filter", body)) >= 5)
+    homes = [own_home, *tmp_path_factory.getbasetemp().glob("server[0-9]")]
+    assert len(homes) > 1
+    assert [find_leaks(home, ODD) for home in homes] == [[]] * len(homes)
 
 
 IN_CODE = """

@@ -17,7 +17,17 @@ import pytest
 import ray
 
 import flowlearner
-from flowlearner import Client, Metric, Range, ResourceError, Sweep, SweepFailed, operator, workflow
+from flowlearner import (
+    Client,
+    Metric,
+    Range,
+    ResourceError,
+    Secret,
+    Sweep,
+    SweepFailed,
+    operator,
+    workflow,
+)
 from flowlearner.errors import ServerError
 from flowlearner.records import Status, find_curve
 from flowlearner.sweep.cluster import connect
@@ -257,3 +267,28 @@ def test_a_sweep_is_one_flow_run_of_its_id_without_tasks(server: str) -> None:
     assert flow_run["tags"] == ["team:ops"]
     assert flow_run["id"] == sweep.record.prefect_flow_run_id
     assert api.wait_for_tasks(sweep.id, 0) == {}
+
+
+@operator
+def refuse(token: Secret, x: int) -> Metric:
+    flowlearner.report(step=x, **{token: 1.0})
+    print([token])
+    if x % 2:
+        raise ValueError(token, [token])
+    return float(x)
+
+
+@workflow
+def refusing(token: Secret, x: int = 1) -> Metric:
+    return refuse(token, x)
+
+
+def test_what_workers_say_and_ray_keeps_has_no_secret(own_home: Path) -> None:
+    text = "-".join(["open", "sesame"])
+    sweep = refusing.sweep({"x": Range(0, 3)}, token=text, search="grid")
+    assert dict(sweep.counts) == {"COMPLETED": 2, "FAILED": 2}
+    folders = [own_home, Path(ray._private.worker._global_node.get_session_dir_path())]
+    files = [f for folder in folders for f in folder.rglob("*") if f.is_file()]
+    assert len(files) > 10
+    assert [f for f in files if text.encode() in f.read_bytes()] == []
+    assert "***" in [p.name for p in Client().catalog.list_metric_points(sweep.trial_records[0].run_id)]
