@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flowlearner.fingerprint.names import has_contents
-from flowlearner.fingerprint.source import find_tree
+from flowlearner.fingerprint.source import TreeFinder
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 
@@ -29,7 +29,7 @@ def find_hidden_tests(fn: Callable[..., Any]) -> list[HiddenTest]:
     workflows gave. Functions inside of the function are left out.
     """
     code = fn.__code__
-    tree = find_tree(code.co_filename, fn.__globals__, code)
+    tree = TreeFinder().find(code.co_filename, fn.__globals__, code)
     found = tree.find_function(code) if tree else None
     if not isinstance(found, ast.FunctionDef):
         return []

@@ -16,7 +16,7 @@ import os
 import sys
 import types
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
@@ -40,7 +40,7 @@ from flowlearner.fingerprint.names import (
     peek_along,
 )
 from flowlearner.fingerprint.origin import classify_module
-from flowlearner.fingerprint.source import Tree, find_tree, has_text, iter_cells
+from flowlearner.fingerprint.source import Tree, TreeFinder, has_text, iter_cells
 from flowlearner.fingerprint.syntax import Chain, Facts, Imported
 from flowlearner.fingerprint.values import Unstable, ValueEncoder
 from flowlearner.fingerprint.witness import ATOMS, MISSING
@@ -73,7 +73,10 @@ class Follower(ValueEncoder):
         self.units: list[Unit] = []
         self.problems: list[str] = []
         self.source: str | None = None
+        self._trees = TreeFinder()
         self._numbers: dict[Any, str] = {}
+        # Values are held, so that no other one takes an identity.
+        self._followed: dict[tuple[Any, ...], tuple[Any, str]] = {}
         self._waiting: deque[tuple[Unit, Callable[[Unit], None]]] = deque()
 
     def finish(self) -> None:
@@ -85,6 +88,12 @@ class Follower(ValueEncoder):
 
     def follow_value(self, value: Any, name: str, place: Place) -> str:
         """Return what stands for a value: a unit's number or a hash."""
+        key = (id(value), name, id(place.namespace), name.partition(".")[0] in place.cells)
+        if key not in self._followed:
+            self._followed[key] = value, self._follow_value(value, name, place)
+        return self._followed[key][1]
+
+    def _follow_value(self, value: Any, name: str, place: Place) -> str:
         target, reason = self.encode_whole(value, place)
         if type(value) not in ATOMS:
             self.witness.add_value(value)
@@ -122,7 +131,7 @@ class Follower(ValueEncoder):
     def _fill_function(self, fn: types.FunctionType, unit: Unit) -> None:
         self.witness.add_function(fn)
         code, namespace = fn.__code__, fn.__globals__
-        tree = find_tree(code.co_filename, namespace, code)
+        tree = self._trees.find(code.co_filename, namespace, code)
         node = tree.find_function(code) if tree else None
         where = f"'{fn.__name__}' ({os.path.basename(code.co_filename)}:{code.co_firstlineno})"
         cells = dict(zip(code.co_freevars, fn.__closure__ or (), strict=True))
@@ -165,7 +174,7 @@ class Follower(ValueEncoder):
         if cls in self._numbers:
             return self._numbers[cls]
         methods = [m for v in vars(cls).values() for m in list_functions(v) if is_written_in(cls, m)]
-        tree, node, namespace = _find_class(cls, methods, place)
+        tree, node, namespace = _find_class(cls, methods, place, self._trees)
         if tree is None or node is None:
             raise Unstable(f"class {cls.__qualname__} has no source")
         closures = (zip(m.__code__.co_freevars, m.__closure__ or (), strict=True) for m in methods)
@@ -208,7 +217,7 @@ class Follower(ValueEncoder):
     def _fill_module(self, module: types.ModuleType, unit: Unit) -> None:
         self.witness.add_values_of(vars(module))
         file = str(getattr(module, "__file__", None) or "")
-        tree = find_tree(file, vars(module)) if file else None
+        tree = self._trees.find(file, vars(module)) if file else None
         if tree is not None:
             place = Place(vars(module), file, f"module '{module.__name__}'", tree)
             self._follow_facts(tree.facts(tree.root), unit, place)
@@ -241,7 +250,7 @@ class Follower(ValueEncoder):
     ) -> tuple[Tree, list[ast.stmt], Place] | None:
         if root in place.cells:
             return None
-        tree = place.tree or find_tree(place.file, place.namespace)
+        tree = place.tree or self._trees.find(place.file, place.namespace)
         parts = name.split(".")
         if len(parts) > 1:
             module = place.namespace.get(root)
@@ -268,7 +277,7 @@ class Follower(ValueEncoder):
         if not isinstance(module, types.ModuleType) or classify_module(module) != "user":
             return None
         file = str(getattr(module, "__file__", None) or "")
-        inner = Place(vars(module), file, f"module '{module.__name__}'", find_tree(file, vars(module)))
+        inner = Place(vars(module), file, f"module '{module.__name__}'", self._trees.find(file, vars(module)))
         return self._find_assignment(name, name, inner)
 
     def _reach(self, key: Any, label: str, fill: Callable[[Unit], None]) -> str:
@@ -316,23 +325,21 @@ class Follower(ValueEncoder):
             value = self._look_up(chain[0], place)
             if value is not _BUILTIN and value is not MISSING:
                 self._follow_chain(chain, value, unit, place, "global ")
-        for chain, line, text in facts.calls:
-            self._check_call(chain, line, text, facts, unit, place)
-        for chain in sorted(chains.difference(c for c, _, _ in facts.calls)):
-            if any(map(is_dynamic, peek_along(chain, place, facts.imports))):
-                self._add_problem(f"{place.where}: what {'.'.join(chain)} reaches cannot be followed")
+        along = {chain: peek_along(chain, place, facts.imports) for chain in chains}
+        dynamic = {chain: next(filter(is_dynamic, values), None) for chain, values in along.items()}
+        dynamic = {chain: value for chain, value in dynamic.items() if value is not None}
+        if dynamic:
+            self._check_dynamic(dynamic, facts, unit, place)
         for line in facts.subclassed:
             self._add_problem(f"{place.where}: what __subclasses__ in line {line} finds cannot be followed")
-        for chain, key in sorted(facts.lookups, key=str):
-            self._follow_environment(chain, key, facts, unit, place)
+        readers = {c: v for c, v in along.items() if any(v[-1] is reader for reader in ENVIRONMENT)}
+        if readers:
+            for chain, key in sorted(facts.lookups, key=str):
+                if chain in readers and chain[len(readers[chain]) :] != ("update",):
+                    self._follow_environment(chain, key, unit, place)
 
-    def _follow_environment(
-        self, chain: Chain, key: str | None, facts: Facts, unit: Unit, place: Place
-    ) -> None:
+    def _follow_environment(self, chain: Chain, key: str | None, unit: Unit, place: Place) -> None:
         """Add the value of a variable of the environment, where code names it."""
-        values = peek_along(chain, place, facts.imports)
-        if not any(values[-1] is reader for reader in ENVIRONMENT) or chain[len(values) :] == ("update",):
-            return
         if key is None:
             self._add_problem(
                 f"{place.where}: which variables {'.'.join(chain)} reads cannot be followed, for no name is "
@@ -437,24 +444,28 @@ class Follower(ValueEncoder):
             # It is imported for what the import does.
             unit.refs.append(f"import {item.name}={self.follow_module(module)}")
 
-    def _check_call(
-        self, chain: Chain, line: int, text: str | None, facts: Facts, unit: Unit, place: Place
-    ) -> None:
-        called = next(filter(is_dynamic, peek_along(chain, place, facts.imports)), None)
-        if called is None:
-            return
-        if text is None or not any(called is f for f in IMPORTING):
-            what = f"{'.'.join(chain)}() in line {line}"
-            self._add_problem(f"{place.where}: what {what} reaches cannot be followed")
-        else:
-            level = len(text) - len(text.lstrip("."))
-            whole = Imported("", text.lstrip("."), level, None)
-            full = full_name(whole.module, level, place.namespace)
-            kind = classify_module(full)
-            if kind == "user":
-                self._follow_import(whole, [("",)], unit, place)
+    def _check_dynamic(self, dynamic: Mapping[Chain, Any], facts: Facts, unit: Unit, place: Place) -> None:
+        """Tell of names that lead to what loads code by a text; follow it where the text is written."""
+        calls = [call for call in facts.calls if call[0] in dynamic]
+        for chain, line, text in calls:
+            if text is not None and any(dynamic[chain] is f for f in IMPORTING):
+                self._follow_named(text, unit, place)
             else:
-                unit.refs.append(f"import {text}={self.name_foreign(full, '', kind)}")
+                called = f"{'.'.join(chain)}() in line {line}"
+                self._add_problem(f"{place.where}: what {called} reaches cannot be followed")
+        for chain in sorted(dynamic.keys() - {chain for chain, _, _ in calls}):
+            self._add_problem(f"{place.where}: what {'.'.join(chain)} reaches cannot be followed")
+
+    def _follow_named(self, text: str, unit: Unit, place: Place) -> None:
+        """Follow a module that is imported by a text."""
+        level = len(text) - len(text.lstrip("."))
+        whole = Imported("", text.lstrip("."), level, None)
+        full = full_name(whole.module, level, place.namespace)
+        kind = classify_module(full)
+        if kind == "user":
+            self._follow_import(whole, [("",)], unit, place)
+        else:
+            unit.refs.append(f"import {text}={self.name_foreign(full, '', kind)}")
 
 
 def _namespace_of(cls: type, place: Place) -> dict[str, Any]:
@@ -464,16 +475,16 @@ def _namespace_of(cls: type, place: Place) -> dict[str, Any]:
 
 
 def _find_class(
-    cls: type, methods: list[types.FunctionType], place: Place
+    cls: type, methods: list[types.FunctionType], place: Place, trees: TreeFinder
 ) -> tuple[Tree | None, ast.ClassDef | None, dict[str, Any]]:
     """Find where a class is written: beside its methods, in its module, or in a cell of a notebook."""
     if methods:
         code, namespace = methods[0].__code__, methods[0].__globals__
-        tree = find_tree(code.co_filename, namespace, code)
+        tree = trees.find(code.co_filename, namespace, code)
     else:
         namespace = _namespace_of(cls, place)
         file = str(namespace.get("__file__") or "")
-        tree = place.tree if namespace is place.namespace else find_tree(file, namespace) if file else None
+        tree = place.tree if namespace is place.namespace else trees.find(file, namespace) if file else None
     node = tree.find_class(cls.__qualname__, [m.__code__.co_firstlineno for m in methods]) if tree else None
     if node is None and not methods:
         tree, node = _find_in_cells(cls, place)

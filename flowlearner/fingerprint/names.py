@@ -32,6 +32,7 @@ _DYNAMIC: tuple[Any, ...] = (
     importlib.util.spec_from_file_location, runpy.run_path, runpy.run_module, sys.modules,
     os.path.expandvars, *filter(None, [getattr(os, "environb", None)]),
 )  # fmt: skip
+_DYNAMIC_IDS = frozenset(map(id, _DYNAMIC))
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def is_user_code(fn: types.FunctionType) -> bool:
 
 
 def is_dynamic(value: Any) -> bool:
-    return any(value is dynamic for dynamic in _DYNAMIC)
+    return id(value) in _DYNAMIC_IDS
 
 
 def is_user_class(cls: type) -> bool:

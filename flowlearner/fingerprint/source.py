@@ -11,15 +11,18 @@ import textwrap
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from types import CodeType
 from typing import Any
 
 from flowlearner.fingerprint.origin import is_user_file
-from flowlearner.fingerprint.syntax import Facts, read_facts
+from flowlearner.fingerprint.syntax import Facts, iter_nodes, read_facts
 
 # A file that has not changed since then is what was imported.
 _LOADED_NS = time.time_ns()
 _KEPT = 4
+# Where statements hold others.
+_BODIES = ("body", "orelse", "finalbody", "handlers", "cases")
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
@@ -36,24 +39,31 @@ class Tree:
         self._functions: dict[tuple[int, str], list[ast.AST]] = {}
         self._classes: dict[str, list[ast.ClassDef]] = {}
         self._codes: list[CodeType] | None = None
-        self._list_definitions(self.root, "")
+        self._list_definitions(self.root.body, "")
 
-    def _list_definitions(self, node: ast.AST, prefix: str) -> None:
-        for child in ast.iter_child_nodes(node):
+    def _list_definitions(self, body: Iterable[Any], prefix: str) -> None:
+        for node in body:
             inner = prefix
-            if isinstance(child, _DEFINITIONS):
-                name = prefix + child.name
-                if isinstance(child, ast.ClassDef):
-                    self._classes.setdefault(name, []).append(child)
+            if isinstance(node, _DEFINITIONS):
+                name = prefix + node.name
+                if isinstance(node, ast.ClassDef):
+                    self._classes.setdefault(name, []).append(node)
                     inner = f"{name}."
                 else:
-                    first = min(d.lineno for d in [*child.decorator_list, child])
-                    self._functions.setdefault((first, child.name), []).append(child)
+                    first = min(d.lineno for d in [*node.decorator_list, node])
+                    self._functions.setdefault((first, node.name), []).append(node)
                     inner = f"{name}.<locals>."
-            elif isinstance(child, ast.Lambda):
-                self._functions.setdefault((child.lineno, "<lambda>"), []).append(child)
-                inner = f"{prefix}<lambda>.<locals>."
-            self._list_definitions(child, inner)
+            for field in _BODIES:
+                if found := getattr(node, field, None):
+                    self._list_definitions(found, inner)
+
+    @cached_property
+    def _lambdas(self) -> dict[int, list[ast.AST]]:
+        found: dict[int, list[ast.AST]] = {}
+        for node in iter_nodes(self.root):
+            if isinstance(node, ast.Lambda):
+                found.setdefault(node.lineno, []).append(node)
+        return found
 
     def facts(self, node: ast.AST) -> Facts:
         found = self._facts.get(node)
@@ -62,7 +72,10 @@ class Tree:
         return found
 
     def find_function(self, code: CodeType) -> ast.AST | None:
-        found = self._functions.get((code.co_firstlineno, code.co_name), [])
+        if code.co_name == "<lambda>":
+            found = self._lambdas.get(code.co_firstlineno, [])
+        else:
+            found = self._functions.get((code.co_firstlineno, code.co_name), [])
         if len(found) > 1:
             found = [node for node in found if _covers(node, code)]
         # Of lambdas one inside the other, the code of the inner one lies in both.
@@ -84,7 +97,15 @@ class Tree:
 
     def find_bindings(self, name: str) -> list[ast.stmt]:
         """Return the statements of the module, outside functions and classes, that bind a name."""
-        return [s for s in _list_statements(self.root.body) if name in _list_targets(s)]
+        return self._bindings.get(name, [])
+
+    @cached_property
+    def _bindings(self) -> dict[str, list[ast.stmt]]:
+        found: dict[str, list[ast.stmt]] = {}
+        for statement in _list_statements(self.root.body):
+            for name in _list_targets(statement):
+                found.setdefault(name, []).append(statement)
+        return found
 
     def cut(self, node: ast.AST) -> str:
         """Return the text of a definition as written, with its decorators."""
@@ -139,7 +160,7 @@ def _list_statements(body: Iterable[ast.AST], *, with_definitions: bool = False)
         if isinstance(statement, ast.stmt):
             yield statement
         if isinstance(statement, (ast.stmt, ast.ExceptHandler, ast.match_case)):
-            for name in ("body", "orelse", "finalbody", "handlers", "cases"):
+            for name in _BODIES:
                 inner = getattr(statement, name, ())
                 yield from _list_statements(inner, with_definitions=with_definitions)
 
@@ -166,22 +187,31 @@ def _list_targets(statement: ast.stmt) -> set[str]:
 _trees: dict[str, list[Tree]] = {}
 
 
-def find_tree(file: str, namespace: Mapping[str, Any], code: CodeType | None = None) -> Tree | None:
-    """Return the parsed text of a file or notebook cell as it was loaded, or None where there is none.
+class TreeFinder:
+    """Finds the parsed texts of files and cells as they were loaded, and asks the disk once for each."""
 
-    Args:
-        file: the file name that the code carries.
-        namespace: the module's; its loader gives the source of what is not a file.
-        code: a function in it; of a file that was edited since, the text that has it is found.
-    """
-    newest = _read_tree(file, namespace)
-    loaded = _find_loaded(newest.file if newest else file, namespace) or newest
-    if loaded is None or code is None:
-        return loaded
-    is_older = loaded.changed_ns < _LOADED_NS and not _may_be_stale(namespace, loaded)
-    if is_older or loaded.holds(code):
-        return loaded
-    return next((tree for tree in _trees[loaded.file] if tree.holds(code)), None)
+    def __init__(self) -> None:
+        # The namespace is held, so that no other one takes its identity.
+        self._found: dict[tuple[str, int], tuple[Mapping[str, Any], Tree | None, bool]] = {}
+
+    def find(self, file: str, namespace: Mapping[str, Any], code: CodeType | None = None) -> Tree | None:
+        """Return the text of a file as it was loaded, or None where there is none.
+
+        Args:
+            file: the file name that the code carries.
+            namespace: the module's; its loader gives the source of what is not a file.
+            code: a function in it; of a file that was edited since, the text that has it is found.
+        """
+        key = file, id(namespace)
+        if key not in self._found:
+            newest = _read_tree(file, namespace)
+            loaded = _find_loaded(newest.file if newest else file, namespace) or newest
+            is_sure = bool(loaded and loaded.changed_ns < _LOADED_NS and not _may_be_stale(namespace, loaded))
+            self._found[key] = namespace, loaded, is_sure
+        _, loaded, is_sure = self._found[key]
+        if loaded is None or code is None or is_sure or loaded.holds(code):
+            return loaded
+        return next((tree for tree in _trees[loaded.file] if tree.holds(code)), None)
 
 
 def _may_be_stale(namespace: Mapping[str, Any], tree: Tree) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any
 
 from flowlearner.canonical import digest_parts
@@ -15,9 +16,13 @@ from flowlearner.canonical import digest_parts
 Chain = tuple[str, ...]
 Scope = frozenset[str]
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+_FUNCTIONS = frozenset((ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
 _NAMED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
-_SKIPPED = frozenset(("ctx", "kind", "type_comment", "type_ignores", "decorator_list"))
+_DOCUMENTED = frozenset((*_NAMED, ast.Module))
+_COMPREHENSIONS = frozenset((ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp))
+_SKIPPED = frozenset(("ctx", "kind", "type_comment", "type_ignores"))
+# Fields that hold texts and numbers, or what says no more than which operator it is.
+_LEAVES = _SKIPPED | {"id", "attr", "arg", "asname", "module", "level", "op", "ops", "simple", "is_async"}
 
 
 @dataclass(frozen=True)
@@ -44,23 +49,39 @@ class Facts:
     """What is known of a function, class, statement or module from its syntax.
 
     Attributes:
+        node: the syntax.
         digest: hash of the syntax without docstrings, outermost decorators, and modules' names in imports.
         chains: dotted names that are read and not bound inside, sorted.
         imports: what imports inside bind.
-        calls: each called dotted name with its line and first argument, where that is a text.
-        lookups: each dotted name that is read, with the text by which something is taken from it, where it
-            is written there: `name["x"]`, `name("x")`, `"x" in name`.
         decorators: the outermost decorators.
         subclassed: lines in which `__subclasses__` is read, which finds classes that no name leads to.
     """
 
+    node: ast.AST
     digest: str
     chains: tuple[Chain, ...]
     imports: tuple[Imported, ...]
-    calls: tuple[tuple[Chain, int, str | None], ...]
-    lookups: frozenset[tuple[Chain, str | None]]
     decorators: tuple[Decorator, ...] = ()
     subclassed: tuple[int, ...] = ()
+
+    @cached_property
+    def calls(self) -> tuple[tuple[Chain, int, str | None], ...]:
+        """Each called dotted name with its line and first argument, where that is a text."""
+        known = set(self.chains)
+        return tuple(
+            (chain, call.lineno, _first_text(call))
+            for call in iter_nodes(self.node)
+            if isinstance(call, ast.Call) and (chain := chain_of(call.func)) in known
+        )
+
+    @cached_property
+    def lookups(self) -> frozenset[tuple[Chain, str | None]]:
+        """Each dotted name that is read, with the text by which something is taken from it.
+
+        That is where it is written there: `name["x"]`, `name("x")`, `"x" in name`.
+        """
+        known = set(self.chains)
+        return frozenset((chain, key) for chain, key in _list_lookups(self.node) if chain in known)
 
 
 @dataclass(frozen=True)
@@ -74,8 +95,22 @@ class Decorator:
 
 def read_facts(node: ast.AST) -> Facts:
     """Return what the syntax of a node says."""
-    imports = tuple(_list_imports(node))
-    reader = _Reader(frozenset(i.name for i in imports))
+    imports: list[Imported] = []
+    subclassed: list[int] = []
+    has_outer = False
+    children: dict[ast.AST, list[ast.AST]] = {}
+    nodes = [node]
+    for inner in nodes:
+        kind = type(inner)
+        if kind in (ast.Import, ast.ImportFrom):
+            imports.extend(_list_imports(inner))
+        elif kind is ast.Attribute and inner.attr == "__subclasses__":  # type: ignore[attr-defined]
+            subclassed.append(inner.lineno)  # type: ignore[attr-defined]
+        elif kind in (ast.Global, ast.Nonlocal):
+            has_outer = True
+        children[inner] = list_children(inner)
+        nodes += children[inner]
+    reader = _Reader(frozenset(i.name for i in imports), children, has_outer)
     decorators = []
     for decorator in getattr(node, "decorator_list", ()):
         reader.read(decorator, ())
@@ -83,17 +118,35 @@ def read_facts(node: ast.AST) -> Facts:
         decorators.append(Decorator(head, _hash(decorator), tuple(sorted(reader.chains))))
         reader.chains.clear()
     reader.read(node, (), outermost=True)
-    calls = tuple(
-        (chain, call.lineno, _first_text(call))
-        for call in ast.walk(node)
-        if isinstance(call, ast.Call) and (chain := chain_of(call.func)) in reader.chains
-    )
-    lookups = frozenset((chain, key) for chain, key in _list_lookups(node) if chain in reader.chains)
-    subclassed = tuple(
-        n.lineno for n in ast.walk(node) if isinstance(n, ast.Attribute) and n.attr == "__subclasses__"
-    )
     chains = tuple(sorted(reader.chains))
-    return Facts(_hash(node), chains, imports, calls, lookups, tuple(decorators), subclassed)
+    return Facts(node, _hash(node), chains, tuple(imports), tuple(decorators), tuple(subclassed))
+
+
+def iter_nodes(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield a node and all that is in it, level by level, but for operators and the like."""
+    found = [node]
+    for inner in found:
+        yield inner
+        found += list_children(inner)
+
+
+def list_children(node: ast.AST) -> list[ast.AST]:
+    """Return the nodes in a node, but for operators and the like, which hold nothing."""
+    found: list[ast.AST] = []
+    # Python's own function for this takes three times as long.
+    cls: Any = type(node)
+    for name in _list_fields(cls):
+        value = getattr(node, name, None)
+        if type(value) is list:
+            found += [item for item in value if isinstance(item, ast.AST)]
+        elif isinstance(value, ast.AST):
+            found.append(value)
+    return found
+
+
+@lru_cache(maxsize=256)
+def _list_fields(cls: Any) -> tuple[str, ...]:
+    return () if cls is ast.Constant else tuple(name for name in cls._fields if name not in _LEAVES)
 
 
 def _hash(node: ast.AST) -> str:
@@ -106,34 +159,37 @@ def _hash(node: ast.AST) -> str:
 
 
 def _write(node: ast.AST, out: list[str], *, outermost: bool = False) -> None:
-    out.append(f"({type(node).__name__}")
-    if isinstance(node, ast.Constant):
-        constant = node.value
-        out.append(
-            f" {type(constant).__name__}:{hex(constant) if type(constant) is int else repr(constant)})"
-        )
+    cls: Any = type(node)
+    if cls is ast.Name:
+        out.append(f"(Name id={node.id!r})")  # type: ignore[attr-defined]
         return
-    if isinstance(node, ast.ImportFrom):
+    if cls is ast.Constant:
+        constant = node.value  # type: ignore[attr-defined]
+        text = hex(constant) if type(constant) is int else repr(constant)
+        out.append(f"(Constant {type(constant).__name__}:{text})")
+        return
+    kind, fields = _describe(cls)
+    out.append(kind)
+    if cls is ast.ImportFrom:
         # Which module this is enters by what is found there: a module may be renamed.
-        out.extend(f" {alias.name!r}:{alias.asname!r}" for alias in node.names)
+        out.extend(f" {alias.name!r}:{alias.asname!r}" for alias in node.names)  # type: ignore[attr-defined]
         out.append(")")
         return
-    if isinstance(node, ast.Import):
-        out.extend(f" {alias.asname or alias.name.partition('.')[0]!r}" for alias in node.names)
+    if cls is ast.Import:
+        names = (alias.asname or alias.name.partition(".")[0] for alias in node.names)  # type: ignore[attr-defined]
+        out.extend(f" {name!r}" for name in names)
         out.append(")")
         return
-    for name in node._fields:
+    for name, label in fields:
         value: Any = getattr(node, name, None)
-        if value is None or value == [] or (name in _SKIPPED and (outermost or name != "decorator_list")):
+        if value is None or value == [] or (outermost and name == "decorator_list"):
             continue
         if name in ("annotation", "returns"):
             value = unquote(value)
-        elif name == "body" and isinstance(node, (*_NAMED, ast.Module)):
+        elif name == "body" and cls in _DOCUMENTED:
             value = strip_docstring(value)
-        out.append(f" {name}=")
-        if isinstance(value, ast.AST):
-            _write(value, out)
-        elif isinstance(value, list):
+        out.append(label)
+        if type(value) is list:
             out.append("[")
             for item in value:
                 if isinstance(item, ast.AST):
@@ -141,9 +197,17 @@ def _write(node: ast.AST, out: list[str], *, outermost: bool = False) -> None:
                 else:
                     out.append(repr(item))
             out.append("]")
+        elif isinstance(value, ast.AST):
+            _write(value, out)
         else:
             out.append(repr(value))
     out.append(")")
+
+
+@lru_cache(maxsize=256)
+def _describe(cls: Any) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """Return how a node of a class begins, and its fields that count, each with what comes before it."""
+    return f"({cls.__name__}", tuple((name, f" {name}=") for name in cls._fields if name not in _SKIPPED)
 
 
 def strip_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
@@ -201,7 +265,7 @@ def _first_text(call: ast.Call) -> str | None:
 def _list_lookups(node: ast.AST) -> Iterator[tuple[Chain, str | None]]:
     """Yield each dotted name with the text that is looked up in it; assignments to an item read nothing."""
     key: str | None = None
-    inner: list[ast.AST] = list(ast.iter_child_nodes(node))
+    inner = list_children(node)
     holder: ast.AST | None = None
     if isinstance(node, ast.Subscript):
         holder, key = node.value, _text_of(node.slice)
@@ -227,35 +291,45 @@ def _text_of(node: ast.AST) -> str | None:
 class _Reader:
     """Collects the dotted names that code reads and does not bind itself, by Python's rules of scope."""
 
-    def __init__(self, imported: Scope) -> None:
+    def __init__(
+        self, imported: Scope, children: dict[ast.AST, list[ast.AST]], has_outer: bool = True
+    ) -> None:
         self.chains: set[Chain] = set()
         self._imported = imported
+        self._known = children
+        self._has_outer = has_outer
 
-    def read(self, node: ast.AST, scopes: tuple[Scope, ...], *, outermost: bool = False) -> None:
-        if isinstance(node, (ast.Name, ast.Attribute)):
+    def _children(self, node: ast.AST) -> list[ast.AST]:
+        found = self._known.get(node)
+        return list_children(node) if found is None else found
+
+    def read(self, node: Any, scopes: tuple[Scope, ...], *, outermost: bool = False) -> None:
+        cls = type(node)
+        if cls is ast.Name:
+            if type(node.ctx) is ast.Load and not _is_bound(node.id, scopes):
+                self.chains.add((node.id,))
+        elif cls is ast.Attribute:
             chain = chain_of(node)
             if chain is None:
-                self.read(node.value, scopes)  # type: ignore[union-attr]
-            elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
-                return
-            elif not any(chain[0] in scope for scope in scopes):
+                self.read(node.value, scopes)
+            elif not _is_bound(chain[0], scopes):
                 self.chains.add(chain)
-        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+        elif cls in _FUNCTIONS:
             self._read_function(node, scopes, outermost)
-        elif isinstance(node, ast.ClassDef):
+        elif cls is ast.ClassDef:
             self._read_class(node, scopes, outermost)
-        elif isinstance(node, _COMPREHENSIONS):
-            bound = frozenset(_list_bound(g.target for g in node.generators))
+        elif cls in _COMPREHENSIONS:
+            bound = frozenset(self._list_bound(g.target for g in node.generators))
             # What the first one goes over is looked up around the comprehension.
             first = node.generators[0].iter
             self.read(first, scopes)
-            children = [c for n in ast.iter_child_nodes(node) for c in _open_generator(n) if c is not first]
+            children = [c for n in self._children(node) for c in self._open_generator(n) if c is not first]
             self._read_all(children, (*scopes, bound))
-        elif isinstance(node, ast.AnnAssign):
+        elif cls is ast.AnnAssign:
             self.read(unquote(node.annotation), scopes)
             self._read_all([node.target, *([node.value] if node.value else [])], scopes)
         else:
-            self._read_all(ast.iter_child_nodes(node), scopes)
+            self._read_all(self._children(node), scopes)
 
     def _read_all(self, nodes: Iterable[ast.AST], scopes: tuple[Scope, ...]) -> None:
         for node in nodes:
@@ -276,7 +350,7 @@ class _Reader:
             outside += [] if outermost else node.decorator_list
         self._read_all(outside, inside)
         bound = {a.arg for a in every} | (
-            set(_list_bound(body)) - self._imported - _list_declared_outside(body)
+            set(self._list_bound(body)) - self._imported - self._list_declared_outside(body)
         )
         self._read_all(body, (*inside, frozenset(bound)))
 
@@ -290,7 +364,7 @@ class _Reader:
         self._read_all(outside, inside)
         body = strip_docstring(node.body)
         # Names that a class body binds are not seen by the functions in it.
-        own = (*inside, frozenset(set(_list_bound(body)) - self._imported))
+        own = (*inside, frozenset(set(self._list_bound(body)) - self._imported))
         for statement in body:
             if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 self._read_all(statement.decorator_list, own)
@@ -299,54 +373,54 @@ class _Reader:
             else:
                 self.read(statement, own)
 
+    def _open_generator(self, node: ast.AST) -> list[ast.AST]:
+        return self._children(node) if isinstance(node, ast.comprehension) else [node]
 
-def _open_generator(node: ast.AST) -> list[ast.AST]:
-    return list(ast.iter_child_nodes(node)) if isinstance(node, ast.comprehension) else [node]
+    def _list_bound(self, nodes: Iterable[Any]) -> Iterator[str]:
+        """Yield the names that statements bind in their own scope, imports apart."""
+        for node in nodes:
+            cls = type(node)
+            if cls is ast.Name:
+                if type(node.ctx) is not ast.Load:
+                    yield node.id
+            elif cls in _NAMED:
+                yield node.name
+            elif cls in _COMPREHENSIONS:
+                # Its own targets stay inside; an assignment expression binds around it.
+                yield from (n.target.id for n in iter_nodes(node) if isinstance(n, ast.NamedExpr))
+            elif cls is not ast.Lambda:
+                if cls in (ast.ExceptHandler, ast.MatchAs, ast.MatchStar) and node.name:
+                    yield node.name
+                elif cls is ast.MatchMapping and node.rest:
+                    yield node.rest
+                yield from self._list_bound(self._children(node))
+
+    def _list_declared_outside(self, nodes: Iterable[Any]) -> set[str]:
+        found: set[str] = set()
+        for node in nodes if self._has_outer else ():
+            if isinstance(node, (ast.Global, ast.Nonlocal)):
+                found.update(node.names)
+            elif not isinstance(node, (*_NAMED, ast.Lambda)):
+                found |= self._list_declared_outside(self._children(node))
+        return found
+
+
+def _is_bound(name: str, scopes: tuple[Scope, ...]) -> bool:
+    # Not with `any`: this is asked of every name.
+    for scope in scopes:  # noqa: SIM110
+        if name in scope:
+            return True
+    return False
 
 
 def _type_parameters(node: ast.AST) -> Scope:
     return frozenset(p.name for p in getattr(node, "type_params", ()))
 
 
-def _list_bound(nodes: Iterable[ast.AST]) -> Iterator[str]:
-    """Yield the names that statements bind in their own scope, imports apart."""
-    for node in nodes:
-        if isinstance(node, ast.Name):
-            if not isinstance(node.ctx, ast.Load):
-                yield node.id
-            continue
-        if isinstance(node, _NAMED):
-            yield node.name
-            continue
-        if isinstance(node, ast.Lambda):
-            continue
-        if isinstance(node, _COMPREHENSIONS):
-            # Its own targets stay inside; an assignment expression binds around it.
-            yield from (n.target.id for n in ast.walk(node) if isinstance(n, ast.NamedExpr))
-            continue
-        if isinstance(node, (ast.ExceptHandler, ast.MatchAs, ast.MatchStar)) and node.name:
-            yield node.name
-        elif isinstance(node, ast.MatchMapping) and node.rest:
-            yield node.rest
-        yield from _list_bound(ast.iter_child_nodes(node))
-
-
-def _list_declared_outside(nodes: Iterable[ast.AST]) -> set[str]:
-    found: set[str] = set()
-    for node in nodes:
-        if isinstance(node, (ast.Global, ast.Nonlocal)):
-            found.update(node.names)
-        elif not isinstance(node, (*_NAMED, ast.Lambda)):
-            found |= _list_declared_outside(ast.iter_child_nodes(node))
-    return found
-
-
-def _list_imports(node: ast.AST) -> Iterator[Imported]:
-    for inner in ast.walk(node):
-        if isinstance(inner, ast.Import):
-            for alias in inner.names:
-                top = alias.name.partition(".")[0]
-                yield Imported(alias.asname or top, alias.name, 0, None, is_top=alias.asname is None)
-        elif isinstance(inner, ast.ImportFrom):
-            for alias in inner.names:
-                yield Imported(alias.asname or alias.name, inner.module or "", inner.level, alias.name)
+def _list_imports(node: Any) -> Iterator[Imported]:
+    for alias in node.names:
+        if isinstance(node, ast.ImportFrom):
+            yield Imported(alias.asname or alias.name, node.module or "", node.level, alias.name)
+        else:
+            top = alias.name.partition(".")[0]
+            yield Imported(alias.asname or top, alias.name, 0, None, is_top=alias.asname is None)
