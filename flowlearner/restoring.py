@@ -16,11 +16,11 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, BinaryIO
 
 import cloudpickle
 
-from flowlearner.artifacts import ArtifactStore
+from flowlearner.artifacts import ArtifactStore, Encoded
 from flowlearner.definition import Definition
 from flowlearner.errors import ArtifactError, CodeError, NotFoundError, UsageError
 from flowlearner.loading import claim_folders, iter_user_lines, list_workflows
@@ -44,6 +44,16 @@ def read_modules(artifact: Artifact, store: ArtifactStore) -> Modules:
         raise ArtifactError(f"snapshot {artifact.hash[:8]}: made by a newer flowlearner")
     modules: Modules = body["modules"]
     return modules
+
+
+def encode_again(artifact: Artifact, store: ArtifactStore) -> Encoded:
+    """Return a stored value so that it can be stored once more, wherever its bytes may be by then."""
+    data = store.open(artifact).read()
+
+    def write(sink: BinaryIO) -> None:
+        sink.write(data)
+
+    return Encoded(artifact.hash, artifact.codec, artifact.type, write, len(data), artifact.preview)
 
 
 def get_first_name(module: str) -> str:

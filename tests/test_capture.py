@@ -16,11 +16,12 @@ from typing import Any
 
 import pytest
 
-from flowlearner import Client, Range, capture
+from flowlearner import Client, Range, SweepFailed, capture
 from flowlearner.artifacts import Source, get_codec
 from flowlearner.capture import Snapshot, read_changes, read_commit, read_environment, take_snapshot
 from flowlearner.engine.submit import get_user
 from flowlearner.records import Environment
+from flowlearner.sweep.resume import retry_sweep
 from tests.cli.conftest import Cli
 from tests.cli.conftest import cli as cli
 
@@ -381,6 +382,47 @@ def test_a_run_and_a_sweep_name_the_changes_and_show_them(
         assert sweep.record.code.diff == code["diff"]
         assert {client.get_run(t.run_id).record.code.diff for t in sweep.trial_records} == {code["diff"]}
         assert client.check_catalog() == []
+
+
+def test_trials_that_begin_later_have_their_code_from_where_the_sweep_had_it(
+    checkout: Path, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(checkout / "flows")
+    write(
+        checkout / "flows" / "failing_flow.py",
+        """
+        from pathlib import Path
+        from flowlearner import Metric, operator, workflow
+
+        @operator
+        def judge(n: int) -> Metric:
+            if not Path("mended").exists():
+                raise ValueError(n)
+            return float(n)
+
+        @workflow(executor="local")
+        def flow(n: int = 1) -> Metric:
+            return judge(n)
+        """,
+    )
+    write(checkout / "data.csv", "a,b\n1,3\n")
+    monkeypatch.chdir(project)
+    flow = __import__("failing_flow").flow
+    options = {"trials": 2, "search": "grid", "executor": "local"}
+    with pytest.raises(SweepFailed) as caught:
+        flow.sweep({"n": Range(1, 2)}, **options)
+    sweep = caught.value.sweep
+    write(project / "mended", "")
+    git(checkout, "commit", "-aqm", "Second")
+    with Client() as client:
+        assert sweep.record.code.diff is not None
+        # As if it had ended before the second trial began.
+        client.delete_runs([sweep.trial_records[1].run_id])
+        client.catalog.purge_runs()
+        retry_sweep(sweep.id, client.settings)
+        trials = sweep.refresh().trial_records
+        assert [t.status for t in trials] == ["COMPLETED", "COMPLETED"]
+        assert {client.get_run(t.run_id).record.code for t in trials} == {sweep.record.code}
 
 
 def run_cells(monkeypatch: pytest.MonkeyPatch, *cells: str) -> ModuleType:

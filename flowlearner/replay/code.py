@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from flowlearner.artifacts import ArtifactStore, Encoded
 from flowlearner.capture import Snapshot, take_snapshot
@@ -18,8 +18,8 @@ from flowlearner.definition import Definition
 from flowlearner.errors import NotFoundError, UsageError
 from flowlearner.loading import list_workflows, load_workflow
 from flowlearner.operation import RESTORED_MAIN, Operator
-from flowlearner.records import Artifact, CodeInfo, RunRecord
-from flowlearner.restoring import Modules, get_first_name, loaded_definition, read_modules
+from flowlearner.records import CodeInfo, RunRecord
+from flowlearner.restoring import Modules, encode_again, get_first_name, loaded_definition, read_modules
 
 SNAPSHOTS = "code"
 """Folder below the home in which snapshots are unpacked."""
@@ -73,17 +73,7 @@ def opened_code(
     modules = read_modules(artifact, store)
     base = settings.home_path / SNAPSHOTS
     with loaded_definition(artifact.hash, modules, base, module, run.workflow) as definition:
-        yield Code(definition, run.code, _encode_again(artifact, store), modules)
-
-
-def _encode_again(artifact: Artifact, store: ArtifactStore) -> Encoded:
-    """Return a stored value so that it can be stored once more, wherever its bytes may be by then."""
-    data = store.open(artifact).read()
-
-    def write(sink: BinaryIO) -> None:
-        sink.write(data)
-
-    return Encoded(artifact.hash, artifact.codec, artifact.type, write, len(data), artifact.preview)
+        yield Code(definition, run.code, encode_again(artifact, store), modules)
 
 
 def include_operators(code: Code, operators: Iterable[Operator[Any, Any]], limit_bytes: int) -> Code:

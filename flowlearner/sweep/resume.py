@@ -6,18 +6,20 @@ import contextlib
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 from flowlearner.artifacts import ArtifactStore
 from flowlearner.catalog import Catalog
 from flowlearner.config import Settings
 from flowlearner.definition import Definition
+from flowlearner.engine.base import Origin
 from flowlearner.engine.crashes import take_over
 from flowlearner.engine.submit import opened
 from flowlearner.errors import UsageError, shorten
 from flowlearner.params import ARTIFACT_PREFIX
-from flowlearner.records import Status, SweepRecord, TrialRecord, find_curve
-from flowlearner.restoring import loaded_definition, read_modules
+from flowlearner.records import Artifact, Status, SweepRecord, TrialRecord, find_curve
+from flowlearner.restoring import encode_again, loaded_definition, read_modules
 from flowlearner.sweep.listener import Best, SweepListener, Tally
 from flowlearner.sweep.search import Searcher
 from flowlearner.sweep.space import Point, Space
@@ -94,6 +96,9 @@ def _go_on(
             found = definition or code.enter_context(_loaded(sweep, catalog, store, settings))
             space = read_space(sweep.spec["dimensions"], found)
             submission = _prepare(sweep, found, space, settings, listener, secrets or {})
+            if definition is None:
+                origin = Origin(code=sweep.code, snapshot=encode_again(_find_snapshot(sweep, catalog), store))
+                submission = replace(submission, first=replace(submission.first, origin=origin))
             curves = _read_curves(sweep, trials, catalog) if submission.searcher.stops_early else {}
         history = make_history(trials, curves, space, found, submission.searcher, sweep, again)
         return execute_sweep(submission, sweep_id=sweep.id, history=history)
@@ -117,14 +122,18 @@ def _check_work(sweep: SweepRecord, trials: list[TrialRecord], again: tuple[Stat
 def _loaded(
     sweep: SweepRecord, catalog: Catalog, store: ArtifactStore, settings: Settings
 ) -> AbstractContextManager[Definition]:
-    if sweep.code.snapshot is None:
-        raise UsageError(f"sweep {sweep.id} has no snapshot of its code")
-    artifact = catalog.get_artifact(sweep.code.snapshot)
+    artifact = _find_snapshot(sweep, catalog)
     versions = catalog.get_workflow(sweep.workflow).versions
     module = next(v.module for v in versions if v.fingerprint == sweep.workflow_fingerprint)
     modules = read_modules(artifact, store)
     base = settings.home_path / SNAPSHOTS
     return loaded_definition(artifact.hash, modules, base, module, sweep.workflow)
+
+
+def _find_snapshot(sweep: SweepRecord, catalog: Catalog) -> Artifact:
+    if sweep.code.snapshot is None:
+        raise UsageError(f"sweep {sweep.id} has no snapshot of its code")
+    return catalog.get_artifact(sweep.code.snapshot)
 
 
 def _prepare(
