@@ -263,7 +263,7 @@ def _check_uses(connection: Connection) -> list[str]:
     there = exists().where(_a.hash == _u.hash)
     kept = exists().where(_r.id == _u.run_id, _r.deleted_us.is_(None))
     lost = select(_u.run_id, _u.node, _u.name).where(
-        _u.role.in_(["output", "result", "snapshot"]), ~there, kept
+        _u.role.in_(["output", "result", "snapshot", "diff"]), ~there, kept
     )
     return _some(connection, lost, "outputs of runs whose artifact is not in the catalog (run, node, output)")
 

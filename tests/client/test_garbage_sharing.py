@@ -136,6 +136,13 @@ def test_the_changes_to_the_commit_of_a_kept_run_stay(client: Client) -> None:
         client.find_artifact(changes)
 
 
+def test_changes_to_the_commit_that_are_lost_are_found(client: Client) -> None:
+    run = tips.run()
+    begin_copy(client, run, id="lost-changes", code=replace(run.record.code, diff="f" * 64))
+    (problem,) = client.check_catalog()
+    assert "lost-changes" in problem
+
+
 def begin_copy(client: Client, run: Run, **fields: Any) -> None:
     """Record a run like another one."""
     with Catalog(client.settings.catalog_url) as catalog:
