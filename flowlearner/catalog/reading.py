@@ -21,7 +21,7 @@ from flowlearner.catalog.rows import (
     to_process,
     to_run,
 )
-from flowlearner.catalog.statements import build_open
+from flowlearner.catalog.statements import OPEN, build_open
 from flowlearner.errors import NotFoundError, shorten
 from flowlearner.records import (
     Environment,
@@ -203,15 +203,18 @@ class Reading(Reproductions):
         Its process writes nothing more to it, should it go on after all.
 
         Returns:
-            False where the run had ended already, or another process goes on with it.
+            False where the run had ended already, another process goes on with it, or it is a trial of a
+            sweep that has not ended: what its driver records next may be its end.
 
         Raises:
             NotFoundError: no such run.
         """
         ended_at = self.find_last_sign(run_id)
         with self.database.write() as connection:
-            row = connection.execute(select(t.RUN).where(t.RUN.c.id == run_id)).mappings().one_or_none()
-            if row is not None and to_process(row) != process:
+            statement = select(t.RUN, t.SWEEP.c.status.label("sweep_status"))
+            joined = statement.outerjoin(t.SWEEP, t.SWEEP.c.id == t.RUN.c.sweep_id)
+            row = connection.execute(joined.where(t.RUN.c.id == run_id)).mappings().one_or_none()
+            if row is not None and (to_process(row) != process or row["sweep_status"] in OPEN):
                 return False
             return self.finish_run(run_id, Status.CRASHED, ended_at, (), (), describe_crash(process))
 

@@ -122,7 +122,7 @@ def resume_run(
     Raises:
         UsageError: it completed, still runs, or is a trial; else as for `run_again`.
     """
-    if not run.status.is_final:
+    if run.sweep_id is None and not run.status.is_final:
         with opened(settings) as (catalog, _):
             take_over(catalog, run, (listener or RunListener()).say)
             run = catalog.get_run(run.id)

@@ -330,8 +330,10 @@ def run_sweep(
         maker, sweep = _begin(submission, sweep_id, catalog, store, history)
         assert sweep.process is not None, "it is this one"
         if resumes:
-            catalog.claim_sweep(sweep_id, sweep.process, history.driver, partial(may_take_over, catalog))
-            catalog.reopen_trials(list(history.run_ids.values()), sweep.process)
+            # At once: its trials are run again by who has it.
+            with catalog.batch():
+                catalog.claim_sweep(sweep_id, sweep.process, history.driver, partial(may_take_over, catalog))
+                catalog.reopen_trials(list(history.run_ids.values()), sweep.process)
         else:
             settle_crashes(catalog)
             catalog.begin_sweep(sweep, read_environment(), maker.take_artifacts())

@@ -75,9 +75,21 @@ def test_a_driver_whose_sweep_was_recorded_as_crashed_writes_nothing(catalog: Ca
     assert catalog.get_sweep("a").status is Status.CRASHED
 
 
+def test_a_trial_crashes_with_its_sweep_and_not_before(catalog: Catalog) -> None:
+    begin_sweep(catalog, "a")
+    catalog.record_trials("a", PROCESS, make_trials("a", [None]), {})
+    assert catalog.store_crashes(lambda _: True) == []
+    catalog.record_trials("a", PROCESS, TrialBatch(ended=[TrialEnd("a-0", COMPLETED, NOW)]), {})
+    assert catalog.list_trials("a")[0].status is COMPLETED
+    catalog.record_trials("a", PROCESS, make_trials("a", [None], first=1), {})
+    catalog.store_crashed_sweeps(lambda _: True)
+    assert catalog.store_crashes(lambda _: True) == ["a-1"]
+
+
 def test_a_trial_that_another_process_runs_again_is_not_recorded_as_crashed(catalog: Catalog) -> None:
     begin_sweep(catalog, "a")
     catalog.record_trials("a", PROCESS, make_trials("a", [None]), {})
+    catalog.store_crashed_sweeps(lambda _: True)
     catalog.reopen_trials(["a-0"], OTHER)
     assert not catalog.store_crash("a-0", PROCESS)
     assert catalog.list_trials("a")[0].status is Status.RUNNING
