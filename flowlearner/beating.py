@@ -129,7 +129,9 @@ def _renew_elsewhere(order: dict[str, Any], values: dict[str, str]) -> bool:
     sys.path[:] = order["imports"]
     import sqlalchemy
 
-    engine = sqlalchemy.create_engine(order["url"], poolclass=sqlalchemy.NullPool)
+    # A server that no longer answers must not keep this process from seeing that the other one has ended.
+    limits = {"connect_timeout": int(BUSY_S), "tcp_user_timeout": int(BUSY_S * 1000)}
+    engine = sqlalchemy.create_engine(order["url"], poolclass=sqlalchemy.NullPool, connect_args=limits)
     try:
         with engine.begin() as connection:
             connection.execute(sqlalchemy.text(order["statement"]), values)

@@ -23,6 +23,8 @@ _USED = exists().where(_u.hash == _a.hash, _u.run_id == _r.id, _r.deleted_us.is_
 _LIGHT = [c for c in t.ARTIFACT.columns if c.name not in ("preview", "inline")]
 CANDIDATES_SHOWN = 11
 PROBLEMS_SHOWN = 10
+# PostgreSQL's client would else take all rows into memory before it gives the first.
+_A_PART_AT_A_TIME = {"yield_per": 1000}
 
 
 class Maintenance(Versions):
@@ -227,7 +229,7 @@ def _iter_hashes(value: Any) -> Iterator[str]:
 
 def _list_entries(connection: Connection) -> Iterator[tuple[str, list[str]]]:
     e = t.CACHE_ENTRY.c
-    for key, outputs in connection.execute(select(e.key, e.outputs)):
+    for key, outputs in connection.execute(select(e.key, e.outputs), execution_options=_A_PART_AT_A_TIME):
         yield key, [o.hash for o in to_outputs(outputs)]
 
 
@@ -302,7 +304,8 @@ def _check_json(connection: Connection) -> list[str]:
         (t.GRAPH, t.GRAPH.c.id, ("body",)),
     ):
         bad = set()
-        for row in connection.execute(select(key, *[table.c[n] for n in names])):
+        columns = select(key, *[table.c[n] for n in names])
+        for row in connection.execute(columns, execution_options=_A_PART_AT_A_TIME):
             for name, text in zip(names, row[1:], strict=True):
                 try:
                     if text is not None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gc
 import importlib.util
+import json
+import socket
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,11 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
+from flowlearner import beating
 from flowlearner.catalog import Catalog
 from flowlearner.catalog.urls import parse_url
 from flowlearner.errors import CatalogError, NotFoundError, StorageError, UsageError
-from flowlearner.heartbeat import beating
-from flowlearner.lease import get_process_owner
 from flowlearner.records import CacheEntry, ErrorInfo, LogLine, MetricPoint, Status
 from tests.catalog.make import (
     NOW,
@@ -291,13 +293,12 @@ def test_no_text_that_a_run_may_carry_is_refused(catalog: Catalog) -> None:
 # Leases
 
 
-def test_a_process_beside_the_writer_renews_its_lease_on_a_server(catalog: Catalog) -> None:
-    owner = get_process_owner()
-    with beating(catalog, beat_s=0.05):
-        first = catalog.find_beat(owner)
-        while catalog.find_beat(owner) == first:
-            pass
-        assert not catalog.has_expired(owner)
+def test_a_beat_gives_up_on_a_server_that_no_longer_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(beating, "BUSY_S", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql+psycopg://ada@127.0.0.1:{silent.getsockname()[1]}/runs"
+        order = {"path": None, "url": url, "statement": "SELECT 1", "lease": "x", "imports": list(sys.path)}
+        assert not beating.renew(json.dumps(order).encode())
 
 
 def test_the_beat_of_a_process_does_not_wait_for_a_writer(url: str) -> None:
