@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -338,7 +337,7 @@ class Place:
 PLACES = {
     "a variable of the environment that code reads": (EXTRA, Place(variables={"SETTING": "a"})),
     "a variable of the environment that no code reads": (HIT, Place(variables={"OTHER": "a"})),
-    "the version of a package that one operator uses": (STEP, Place(versions={"scikit-learn": "0.1"})),
+    "the version of a package that one operator uses": (STEP, Place(versions={"sklearn": "0.1"})),
     "the version of a package that both use": (STEP | EXTRA, Place(versions={"numpy": "0.1"})),
     "the version of a package that a module imports and no operator uses": (
         HIT,
@@ -400,11 +399,11 @@ def test_where_code_is_does_not_count_and_which_code_does(what: str, project: Pr
 @pytest.mark.parametrize("what", PLACES)
 def test_around_the_code_counts_what_it_reads(what: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected, place = PLACES[what]
-    version = importlib.metadata.version
-    monkeypatch.setattr(importlib.metadata, "version", lambda name: place.versions.get(name) or version(name))
+    monkeypatch.setattr(
+        "flowlearner.fingerprint.values.find_package_version",
+        lambda top: place.versions.get(top) or find_package_version(top),
+    )
     for name, value in place.variables.items():
         monkeypatch.setenv(name, value)
-    find_package_version.cache_clear()
     with opened(home, monkeypatch, place.folder) as project:
         assert run(project, PROJECT) == expected
-    find_package_version.cache_clear()

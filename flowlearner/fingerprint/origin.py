@@ -111,12 +111,19 @@ def find_package_version(top: str) -> str:
     for name in (top, _DISTRIBUTIONS.get(top)):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             if name:
-                return importlib.metadata.version(name)
+                return _read_version(importlib.metadata.distribution(name))
     found = {
         d.metadata["Name"].lower(): d.version for d in importlib.metadata.distributions() if _provides(d, top)
     }
     versions = [found[name] for name in sorted(found)]
     return versions[0] if len(set(versions)) == 1 else ", ".join(versions)
+
+
+def _read_version(distribution: importlib.metadata.Distribution) -> str:
+    # Python's own function parses all of a text that may hold licenses and a whole description.
+    text = distribution.read_text("METADATA") or ""
+    found = re.search(r"^Version:(.+)$", text, re.MULTILINE)
+    return found[1].strip() if found else distribution.version
 
 
 def list_distribution_names(top: str) -> list[str]:
