@@ -99,7 +99,7 @@ def _get_state(cause: BaseException | None) -> str:
 def _is_away(cause: BaseException | None) -> bool:
     # The client library gives no code where it cannot connect or the connection has broken.
     state = _get_state(cause)
-    lost = type(cause).__name__ == "OperationalError" and not state
+    lost = not state and any(kind.__name__ == "OperationalError" for kind in type(cause).__mro__)
     return lost or state.startswith(("08", "28", "3D", "57P"))
 
 

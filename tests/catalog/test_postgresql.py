@@ -79,6 +79,13 @@ def test_a_server_that_does_not_answer_is_named_at_once() -> None:
     assert "secret" not in str(caught.value)
 
 
+def test_a_server_that_accepts_and_says_nothing_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://ada@127.0.0.1:{silent.getsockname()[1]}/runs?connect_timeout=1"
+        with pytest.raises(CatalogError, match=r"cannot be reached: .*timeout"):
+            Catalog(url)
+
+
 def test_a_database_that_does_not_exist_is_named(postgresql: Server) -> None:
     with pytest.raises(CatalogError, match=r'cannot be reached: .*database "nowhere" does not exist'):
         Catalog(postgresql.get_url("nowhere"))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -156,10 +157,30 @@ def test_another_database_is_refused_and_left_alone(url: str) -> None:
         assert sqlalchemy.inspect(connection).get_table_names() == ["customers"]
 
 
+def put_saved(path: Path, url: str) -> None:
+    """Put a saved catalog in place: its file, or on a server the tables of its revision with its rows."""
+    if url.startswith("sqlite"):
+        path_of(url).parent.mkdir(parents=True)
+        shutil.copy(path, path_of(url))
+        return
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with connect(f"sqlite:///{path}") as saved, connect(url) as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, path.stem.removeprefix("catalog-"))
+        tables = sqlalchemy.MetaData()
+        tables.reflect(connection)
+        for table in tables.sorted_tables:
+            if table.name != "alembic_version" and (
+                rows := saved.exec_driver_sql(f"SELECT * FROM {table.name}").mappings().all()
+            ):
+                connection.execute(table.insert(), [dict(row) for row in rows])
+
+
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("catalog-*.db")), ids=lambda p: p.name)
-def test_a_catalog_of_every_release_opens_and_reads(path: Path, tmp_path: Path) -> None:
-    shutil.copy(path, tmp_path / "catalog.db")
-    with Catalog(f"sqlite:///{tmp_path}/catalog.db") as catalog:
+def test_a_catalog_of_every_release_opens_and_reads(path: Path, url: str) -> None:
+    put_saved(path, url)
+    with Catalog(url) as catalog:
         assert catalog.check() == []
         run = catalog.get_run("golden")
         assert (run.workflow, run.params["depth"], run.metrics["auc"], run.tags) == (
@@ -179,9 +200,9 @@ def test_a_catalog_of_every_release_opens_and_reads(path: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("catalog-*.db"))[1:], ids=lambda p: p.name)
-def test_the_sweeps_of_every_release_read(path: Path, tmp_path: Path) -> None:
-    shutil.copy(path, tmp_path / "catalog.db")
-    with Catalog(f"sqlite:///{tmp_path}/catalog.db") as catalog:
+def test_the_sweeps_of_every_release_read(path: Path, url: str) -> None:
+    put_saved(path, url)
+    with Catalog(url) as catalog:
         sweep = catalog.get_sweep("search")
         assert (sweep.workflow, sweep.status, sweep.metrics) == ("delays", Status.COMPLETED, ("auc",))
         assert sweep.counts == {"COMPLETED": 1, "PRUNED": 1}
@@ -192,9 +213,9 @@ def test_the_sweeps_of_every_release_read(path: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("catalog-*.db"))[2:], ids=lambda p: p.name)
-def test_the_verdicts_and_changes_of_every_release_read(path: Path, tmp_path: Path) -> None:
-    shutil.copy(path, tmp_path / "catalog.db")
-    with Catalog(f"sqlite:///{tmp_path}/catalog.db") as catalog:
+def test_the_verdicts_and_changes_of_every_release_read(path: Path, url: str) -> None:
+    put_saved(path, url)
+    with Catalog(url) as catalog:
         (found,) = catalog.list_reproductions("golden")
         assert (found.verdict, found.times, found.owner) == ("DRIFTED", 2, "ada")
         assert found.diverged == {"node": "train", "operator": "train", "difference": {"kind": "hash"}}
