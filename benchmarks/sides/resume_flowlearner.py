@@ -15,7 +15,7 @@ from flowlearner import Client
 COMMAND = [sys.executable, "-m", "flowlearner.cli.main"]
 RUN = [*COMMAND, "run", "sides/thousand.py:thousand", "--executor", "local", "-p"]
 # What took no time shares a transaction, and is lost with it.
-LOST = NODES // 10
+LOST = NODES // 4
 
 
 def run_command(words: list[str]) -> int:
