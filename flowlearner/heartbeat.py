@@ -120,7 +120,7 @@ def _make_order(catalog: Catalog, beat_s: float) -> bytes:
 
 def _start() -> socket.socket:
     """Start a beating process; return what it is told things by. It ends when that does."""
-    command = [sys.executable, "-I", "-S", str(SCRIPT), str(os.getpid()), str(IDLE_S)]
+    command = [sys.executable or "", "-I", "-S", str(SCRIPT), str(os.getpid()), str(IDLE_S)]
     ours, theirs = socket.socketpair()
     atexit.register(ours.close)
     # A run goes on without: only those who cannot see this process will take it for dead.
@@ -154,13 +154,15 @@ def wait_until_gone(catalog: Catalog, owner: Owner) -> bool:
     """Wait until what a process has begun may be taken over.
 
     Returns:
-        False as soon as it is known to go on: it is seen to, or has renewed its lease, or has none that could
-        run out.
+        False as soon as it is known to go on: it is seen to, or, where it cannot be seen, has renewed its
+        lease; or it has none that could run out.
     """
     before = catalog.find_beat(owner)
     while not may_take_over(catalog, owner):
         beat = catalog.find_beat(owner)
-        if _goes_on(owner) or beat is None or beat != before:
+        # Of one that is stopped the last heartbeat may come a moment later.
+        is_heard_of = is_alive(owner) is None and beat != before
+        if _goes_on(owner) or is_heard_of or beat is None:
             return False
         sleep(LOOK_S)
     return True

@@ -33,6 +33,7 @@ def stop(pid: int) -> None:
     """Stop a process while it does not write: else nobody could, as long as it stands still."""
     with Catalog(get_settings().catalog_url) as catalog, catalog.batch():
         os.kill(pid, signal.SIGSTOP)
+        os.waitpid(pid, os.WUNTRACED)
 
 
 def stop_until_expired(pid: int) -> None:

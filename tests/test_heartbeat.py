@@ -93,7 +93,7 @@ def find_owner(pid: int) -> Owner:
 def test_a_process_that_holds_the_interpreter_for_long_keeps_its_lease(
     start: Start, catalog: Catalog
 ) -> None:
-    process = start("ctypes.PyDLL(None).usleep(3_000_000)", beat_s=0.6)
+    process = start("ctypes.PyDLL(None).usleep(4_500_000)", beat_s=1.0)
     owner = find_owner(process.pid)
     beats = set()
     while process.poll() is None:
@@ -250,6 +250,7 @@ def test_a_stopped_process_lets_its_lease_run_out_and_renews_it_when_it_goes_on(
     owner = find_owner(process.pid)
     assert not may_take_over(catalog, owner)
     os.kill(process.pid, signal.SIGSTOP)
+    os.waitpid(process.pid, os.WUNTRACED)
     assert wait_until_gone(catalog, owner)
     # It is seen to be there: nobody but who wants to go on with its work takes it for dead.
     assert not is_gone(catalog, owner)
@@ -257,6 +258,17 @@ def test_a_stopped_process_lets_its_lease_run_out_and_renews_it_when_it_goes_on(
     wait_until(lambda: not catalog.has_expired(owner))
     assert not wait_until_gone(catalog, owner)
     process.communicate(timeout=60)
+    assert wait_until_gone(catalog, owner)
+
+
+def test_the_last_heartbeat_of_a_stopped_process_may_come_a_moment_later(
+    start: Start, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = start("sys.stdin.read()", beat_s=1000)
+    owner = find_owner(process.pid)
+    os.kill(process.pid, signal.SIGSTOP)
+    os.waitpid(process.pid, os.WUNTRACED)
+    monkeypatch.setattr(heartbeat, "sleep", lambda _: catalog.begin_lease(owner, 0.01))
     assert wait_until_gone(catalog, owner)
 
 
