@@ -251,10 +251,11 @@ class Sweeps(Maintenance):
             return connection.execute(_update_driven(sweep_id, process).values(values)).rowcount == 1
 
     def link_sweep(self, sweep_id: str, process: Owner, flow_run_id: str, api_url: str) -> None:
-        """Note the Prefect flow run of a sweep, as long as a process drives it."""
+        """Note the Prefect flow run of a sweep that a process drives or has ended: it may begin so late."""
         values = {"prefect_flow_run_id": flow_run_id, "prefect_api_url": api_url}
+        mine = update(t.SWEEP).where(*_is_driven(sweep_id, process), _s.status != Status.CRASHED.value)
         with self.database.write() as connection:
-            connection.execute(_update_driven(sweep_id, process).values(values))
+            connection.execute(mine.values(values))
 
     def is_stop_requested(self, sweep_id: str) -> bool:
         """Whether somebody has asked a sweep to stop."""
@@ -382,8 +383,11 @@ def _graph_of(workflow: WorkflowVersion) -> tuple[str, str]:
 
 def _update_driven(sweep_id: str, process: Owner | None) -> Any:
     """Return the change of a sweep that has not ended, as long as the process drives it."""
-    mine = [_s[name] == value for name, value in process_row(process).items()]
-    return update(t.SWEEP).where(_s.id == sweep_id, _s.status.in_(OPEN), *mine)
+    return update(t.SWEEP).where(*_is_driven(sweep_id, process), _s.status.in_(OPEN))
+
+
+def _is_driven(sweep_id: str, process: Owner | None) -> list[Any]:
+    return [_s.id == sweep_id, *(_s[name] == value for name, value in process_row(process).items())]
 
 
 def _sweep_row(sweep: SweepRecord) -> dict[str, Any]:

@@ -65,6 +65,13 @@ def test_a_driver_does_not_end_a_sweep_that_was_taken_over_nor_says_that_its_flo
     assert (sweep.status, sweep.prefect_flow_run_id) == (Status.RUNNING, "flow")
 
 
+def test_the_flow_run_of_a_sweep_may_begin_after_the_sweep_has_ended(catalog: Catalog) -> None:
+    begin_sweep(catalog, "a")
+    assert catalog.finish_sweep("a", PROCESS, COMPLETED, NOW)
+    catalog.link_sweep("a", PROCESS, "late", "http://x/api")
+    assert catalog.get_sweep("a").prefect_flow_run_id == "late"
+
+
 def test_a_driver_whose_sweep_was_recorded_as_crashed_writes_nothing(catalog: Catalog) -> None:
     begin_sweep(catalog, "a")
     assert catalog.store_crashed_sweeps(lambda process: process == PROCESS) == ["a"]
@@ -72,7 +79,9 @@ def test_a_driver_whose_sweep_was_recorded_as_crashed_writes_nothing(catalog: Ca
         catalog.record_trials("a", PROCESS, make_trials("a", [COMPLETED]), {"train": 1})
     assert catalog.list_trials("a") == []
     assert not catalog.finish_sweep("a", PROCESS, COMPLETED, NOW)
-    assert catalog.get_sweep("a").status is Status.CRASHED
+    catalog.link_sweep("a", PROCESS, "late", "http://x/api")
+    sweep = catalog.get_sweep("a")
+    assert (sweep.status, sweep.prefect_flow_run_id) == (Status.CRASHED, None)
 
 
 def test_a_trial_crashes_with_its_sweep_and_not_before(catalog: Catalog) -> None:
