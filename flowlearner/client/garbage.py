@@ -17,8 +17,8 @@ from flowlearner.records import Artifact
 SETTLED_S = 3600.0
 # Nobody asks any more whether a process lives that was last heard of so long ago.
 LEASES_KEPT_S = 24 * 3600.0
-# How many files are deleted while no run can begin: other writers wait, and where each takes its time, as in an
-# object store, PostgreSQL must not take this one for stuck.
+# How many files are deleted while no run can begin. In an object store each takes its time, and other writers
+# wait meanwhile: PostgreSQL must not take this process for stuck.
 FILES_AT_ONCE = 100
 
 
