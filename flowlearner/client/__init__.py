@@ -7,16 +7,21 @@ from flowlearner.client.comparison import Comparison, Row
 from flowlearner.client.garbage import GarbageReport
 from flowlearner.client.run import Outputs, Run, reproduction_json
 from flowlearner.client.sweep import Sweep
+from flowlearner.errors import FlowLearnerError, NotFoundError, QueryError, UsageError
 from flowlearner.replay.differences import show_difference
 
 __all__ = [
     "Client",
     "Comparison",
+    "FlowLearnerError",
     "GarbageReport",
+    "NotFoundError",
     "Outputs",
+    "QueryError",
     "Row",
     "Run",
     "Sweep",
+    "UsageError",
     "reproduction_json",
     "show_difference",
 ]

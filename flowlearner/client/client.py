@@ -468,6 +468,17 @@ class Client(Replays, Provenance):
         self.store.check(artifact)
         return codec.decode(self.store.open(artifact), Any, artifact.type)
 
+    def read_artifact(self, hash_: str) -> bytes:
+        """Return the stored bytes of a value as they are; they are verified first.
+
+        Raises:
+            NotFoundError: no such artifact.
+            ArtifactError: the bytes are missing or damaged.
+        """
+        artifact = self.find_artifact(hash_)
+        self.store.check(artifact)
+        return self.store.open(artifact).read()
+
     def save_output(self, run_id: str, name: str, path: str | Path) -> Path:
         """Write an output to a file: a table as .parquet, .csv, .tsv, .json or .arrow, others in their form.
 

@@ -1,0 +1,36 @@
+"""Links between pages; each names a page by its file and a thing by its id."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import streamlit as st
+
+from ui.components.text import plain, short_id
+
+RUNS, RUN, SWEEP, COMPARE = "views/runs.py", "views/run.py", "views/sweep.py", "views/compare.py"
+
+
+def link_run(run_id: str, label: str | None = None) -> None:
+    """Draw a link to a run."""
+    st.page_link(RUN, label=plain(label or short_id(run_id)), query_params={"id": run_id})
+
+
+def link_sweep(sweep_id: str, label: str | None = None) -> None:
+    """Draw a link to a sweep."""
+    st.page_link(SWEEP, label=plain(label or short_id(sweep_id)), query_params={"id": sweep_id})
+
+
+def open_run(run_id: str) -> None:
+    """Go to a run."""
+    st.switch_page(RUN, query_params={"id": run_id})
+
+
+def open_sweep(sweep_id: str) -> None:
+    """Go to a sweep."""
+    st.switch_page(SWEEP, query_params={"id": sweep_id})
+
+
+def open_comparison(run_ids: Iterable[str]) -> None:
+    """Go to runs side by side."""
+    st.switch_page(COMPARE, query_params={"runs": ",".join(run_ids)})

@@ -1,0 +1,62 @@
+"""What every page does: its title, its client, a message where something is not there or does not work."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import streamlit as st
+
+from flowlearner.client import Client, FlowLearnerError, NotFoundError
+from ui.components.text import plain
+
+ICON = ":material/hub:"
+
+
+def set_up() -> None:
+    """Say what holds for all pages."""
+    st.set_page_config(page_title="flowlearner", page_icon=ICON, layout="wide")
+
+
+def get_client() -> Client:
+    """Return the client of the configured catalog; all viewers share it."""
+    prefix = "FLOWLEARNER_"
+    return _open_client(tuple(sorted((k, v) for k, v in os.environ.items() if k.startswith(prefix))))
+
+
+@st.cache_resource(show_spinner=False)
+def _open_client(environment: tuple[tuple[str, str], ...]) -> Client:  # noqa: ARG001 - what it is kept by
+    return Client()
+
+
+def show_page(show: Callable[[], None]) -> None:
+    """Draw a page; what cannot be shown is said in words."""
+    try:
+        show()
+    except NotFoundError as error:
+        st.error(plain(error, 1000), icon=":material/search_off:")
+        st.caption("It may have been removed, or the address is not whole.")
+        st.page_link("views/runs.py", label="See all runs", icon=":material/list:")
+    except FlowLearnerError as error:
+        st.error(plain(error, 2000), icon=":material/cloud_off:")
+        st.caption("Nothing was lost: the catalog is only read here. Try again once this is mended.")
+        st.button("Try again", icon=":material/refresh:")
+
+
+def set_title(text: str) -> None:
+    """Name the tab of the browser."""
+    st.set_page_config(page_title=f"{text} · flowlearner")
+
+
+def get_param(name: str) -> str:
+    """Return a parameter of the URL; empty where it is missing."""
+    return st.query_params.get(name, "").strip()
+
+
+def show_facts(facts: dict[str, str]) -> None:
+    """Draw short facts side by side, each under its name."""
+    with st.container(horizontal=True, gap="medium"):
+        for name, text in facts.items():
+            with st.container(width="content", gap=None):
+                st.caption(name)
+                st.markdown(plain(text) or "—")
