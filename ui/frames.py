@@ -115,7 +115,7 @@ def group_by_seed(runs: Sequence[Run], metrics: Sequence[str]) -> pd.DataFrame:
 
 
 def make_points(points: Iterable[Any], run: str = "") -> pd.DataFrame:
-    """Return reported metrics as name, step and value; a point without a step takes its place in the order."""
+    """Return reported metrics as name, step and value; without a step the place in the order counts."""
     counts: dict[str, int] = {}
     rows = []
     for point in points:
