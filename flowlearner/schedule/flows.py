@@ -17,10 +17,9 @@ from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelled, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flowlearner.client import Client
 from flowlearner.config import Settings, get_settings
 from flowlearner.engine.prefect_executor import run_body
-from flowlearner.engine.submit import is_run_id, new_run_id
+from flowlearner.engine.submit import is_run_id, new_run_id, opened
 from flowlearner.errors import UsageError
 from flowlearner.records import Status
 from flowlearner.schedule.environment import restore_environment
@@ -114,8 +113,8 @@ class _Linker(SweepListener):
 
     def sweep_started(self, sweep_id: str, trials: int | None) -> None:
         del trials
-        with Client(self._settings) as client:
-            client.catalog.update_sweep(
+        with opened(self._settings) as (catalog, _):
+            catalog.update_sweep(
                 sweep_id, prefect_flow_run_id=self._flow_run_id, prefect_api_url=PREFECT_API_URL.value()
             )
 
@@ -128,11 +127,11 @@ def _run_sweep(job: Job, settings: Settings, flow_run: Any) -> Any:
         sweep_id = execute_sweep(submission, sweep_id=name)
     except KeyboardInterrupt:
         return Cancelled(message="the sweep was cancelled")
-    with Client(settings) as client:
-        sweep = client.get_sweep(sweep_id)
+    with opened(settings) as (catalog, _):
+        sweep = catalog.get_sweep(sweep_id)
     if sweep.status is Status.CANCELLED:
         return Cancelled(message=f"sweep {sweep_id} was stopped")
     if sweep.status is not Status.COMPLETED:
-        error = sweep.record.error
+        error = sweep.error
         return Failed(message=f"sweep {sweep_id}: {error.message if error else sweep.status}")
     return sweep_id
