@@ -49,6 +49,8 @@ OPTIONS = {
     "client.showErrorDetails": "none",
     "theme.light.primaryColor": "#1f6feb",
     "theme.dark.primaryColor": "#58a6ff",
+    "theme.headingFontSizes": '["1.9rem","1.5rem","1.25rem","1.1rem","1rem","1rem"]',
+    "theme.metricValueFontSize": "1.4rem",
 }
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+import io
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import tzinfo
 from typing import Any
@@ -9,9 +12,13 @@ from typing import Any
 import pandas as pd
 
 from flowlearner.client import Comparison, Run, Sweep
-from ui.components.text import short_id, show_value
+from ui.components.text import cut, short_id, show_number, show_value
 
 FIXED = ("run", "workflow", "status", "created", "duration")
+LONGEST_CELL = 500
+MOST_LINES = 500
+"""More lines than this nobody tells apart in one chart."""
+METRIC_VIEWS = {"Last": "last", "Least": "least", "Greatest": "greatest", "Difference": "difference"}
 
 
 def list_names(runs: Iterable[Run]) -> dict[str, list[str]]:
@@ -37,7 +44,7 @@ def choose_columns(runs: Sequence[Run], limit: int = 6) -> list[str]:
 def make_runs(runs: Sequence[Run], columns: Sequence[str], zone: tzinfo) -> pd.DataFrame:
     """Return one row for each run: what all have, and the columns that are named as `metric.auc`."""
     rows: dict[str, Any] = {
-        "run": [short_id(r.id) for r in runs],
+        "run": [r.id for r in runs],
         "workflow": [r.workflow for r in runs],
         "status": [[r.status.value] for r in runs],
         "created": pd.Series([r.record.created_at for r in runs], dtype="datetime64[us, UTC]").dt.tz_convert(
@@ -60,7 +67,7 @@ def make_column(values: Sequence[Any]) -> pd.Series:
     found = [v for v in values if v is not None]
     if found and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in found):
         return pd.Series(values, dtype="float64")
-    return pd.Series([show_value(v) for v in values], dtype="str")
+    return pd.Series([None if v is None else cut(show_value(v), LONGEST_CELL) for v in values], dtype="str")
 
 
 def make_comparison(comparison: Comparison, section: str, *, with_equal: bool) -> pd.DataFrame:
@@ -78,40 +85,53 @@ def _show_cell(section: str, value: Any) -> Any:
     if section == "outputs" and isinstance(value, Mapping):
         found = value.get("value")
         return str(value["hash"])[:12] if found is None else show_value(found)
-    if section == "metrics":
-        return value
-    return show_value(value)
+    return cut(show_value(value), LONGEST_CELL)
 
 
-def make_deltas(comparison: Comparison, baseline: int) -> pd.DataFrame:
-    """Return how far each run's metrics are from those of one of them."""
-    columns = [short_id(r.id) for r in comparison.runs]
-    rows = {}
-    for row in comparison.metrics:
-        base = row.values[baseline]
-        if isinstance(base, (int, float)):
-            rows[row.name] = [v - base if isinstance(v, (int, float)) else None for v in row.values]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=columns, dtype="float64")
+def make_metrics(
+    comparison: Comparison, points: pd.DataFrame, view: str, baseline: int, *, with_equal: bool
+) -> pd.DataFrame:
+    """Return one row for each metric, one column for each run.
+
+    Args:
+        points: what the runs reported, as `make_points` gives it; their `run` is the short id.
+        view: "last", "least" or "greatest" of what a run reported; "difference" of the last to a baseline.
+        baseline: the place of that run.
+    """
+    runs = [short_id(r.id) for r in comparison.runs]
+    rows = [r for r in comparison.metrics if r.differs or with_equal]
+    table = pd.DataFrame(
+        [[run.metrics.get(row.name, math.nan) for run in comparison.runs] for row in rows],
+        index=[r.name for r in rows],
+        columns=runs,
+        dtype="float64",
+    )
+    if view == "difference":
+        return table.sub(table.iloc[:, baseline], axis=0)
+    if view in ("least", "greatest") and len(points):
+        reported = points.groupby(["metric", "run"])["value"]
+        extreme = (reported.min() if view == "least" else reported.max()).unstack()
+        # What was not reported by steps has one value, which is the least and the greatest.
+        return extreme.reindex(index=table.index, columns=table.columns).fillna(table)
+    return table
 
 
 def group_by_seed(runs: Sequence[Run], metrics: Sequence[str]) -> pd.DataFrame:
-    """Return one row for runs that differ in the seed alone: how many, and metrics' mean and deviation."""
-    rows = []
-    for run in runs:
-        params = {k: show_value(v) for k, v in run.params.items() if k != "seed"}
-        rows.append(
-            {"workflow": run.workflow, **params, **{f"metric.{m}": run.metrics.get(m) for m in metrics}}
-        )
-    table = pd.DataFrame(rows)
-    keys = [c for c in table.columns if not c.startswith("metric.")]
-    differing = [c for c in keys if table[c].nunique(dropna=False) > 1] or keys[:1]
-    grouped = table.groupby(differing, dropna=False, sort=False)
-    parts: dict[str, Any] = {"n": grouped.size()}
+    """Return one row for runs that differ in the seed alone: how many, and metrics' mean and deviation.
+
+    Of the params those are given that are not the same in all runs, as `param.max_depth`.
+    """
+    names = dict.fromkeys(name for run in runs for name in run.params if name != "seed")
+    texts = {name: [cut(show_value(run.params.get(name)), LONGEST_CELL) for run in runs] for name in names}
+    differing = {f"param.{name}": values for name, values in texts.items() if len(set(values)) > 1}
+    keys = pd.DataFrame({"workflow": [run.workflow for run in runs], **differing})
+    place = keys.groupby(list(keys.columns), sort=False).ngroup()
+    table = keys.loc[~place.duplicated()].reset_index(drop=True)
+    columns = {"n": place.value_counts().sort_index()}
     for name in metrics:
-        column = pd.to_numeric(table[f"metric.{name}"], errors="coerce")
-        values = column.groupby([table[c] for c in differing], dropna=False, sort=False)
-        parts[f"{name} mean"], parts[f"{name} std"] = values.mean(), values.std()
-    return pd.DataFrame(parts).reset_index()
+        values = pd.Series([run.metrics.get(name, math.nan) for run in runs], dtype="float64").groupby(place)
+        columns[f"{name} mean"], columns[f"{name} std"] = values.mean(), values.std()
+    return pd.concat([table, pd.DataFrame(columns)], axis=1)
 
 
 def make_points(points: Iterable[Any], run: str = "") -> pd.DataFrame:
@@ -123,6 +143,126 @@ def make_points(points: Iterable[Any], run: str = "") -> pd.DataFrame:
         step = place if point.step is None else point.step
         rows.append({"run": run, "metric": point.name, "step": step, "value": point.value})
     return pd.DataFrame(rows, columns=["run", "metric", "step", "value"])
+
+
+def list_curves(points: pd.DataFrame) -> list[str]:
+    """Return the metrics of which some run has more than one finite value."""
+    if points.empty:
+        return []
+    finite = points[points["value"].map(math.isfinite)]
+    counts = finite.groupby(["metric", "run"]).size()
+    return sorted(counts[counts > 1].index.get_level_values("metric").unique())
+
+
+def make_metric_facts(metrics: Mapping[str, float], points: pd.DataFrame) -> pd.DataFrame:
+    """Return one row for each metric of a run: the last value, the extremes, and how many there were."""
+    names = sorted(metrics)
+    grouped = points.groupby("metric")["value"].agg(["min", "max", "count"]).reindex(names)
+    last = pd.Series([metrics[n] for n in names], index=names, dtype="float64")
+    return pd.DataFrame(
+        {
+            "metric": names,
+            "last": last.to_numpy(),
+            "least": grouped["min"].fillna(last).to_numpy(),
+            "greatest": grouped["max"].fillna(last).to_numpy(),
+            "values": grouped["count"].fillna(1).astype("int64").to_numpy(),
+        }
+    )
+
+
+def make_parallel(table: pd.DataFrame, names: Sequence[str], metric: str) -> pd.DataFrame:
+    """Return, for each row and column, where its line passes, from 0 for the least to 1 for the greatest.
+
+    Args:
+        table: with the columns `names`, one of which is `metric`, and `label`.
+    """
+    parts = []
+    for name in names:
+        numbers = pd.to_numeric(table[name], errors="coerce").astype("float64")
+        finite = numbers.where(numbers.map(math.isfinite))
+        is_number = finite.notna().any()
+        values = finite if is_number else table[name].astype("category").cat.codes.astype("float64")
+        spread = values.max() - values.min()
+        parts.append(
+            pd.DataFrame(
+                {
+                    "label": table["label"],
+                    "name": name,
+                    "place": (values - values.min()) / spread if spread else 0.5,
+                    "shown": [show_number(v) if is_number else show_value(v) for v in table[name]],
+                    "value": pd.to_numeric(table[metric], errors="coerce"),
+                }
+            )
+        )
+    if not parts:
+        return pd.DataFrame(columns=["label", "name", "place", "shown", "value"])
+    lines = pd.concat(parts, ignore_index=True)
+    whole = lines["place"].notna() & lines["value"].map(math.isfinite)
+    broken = set(lines.loc[~whole, "label"])
+    lines = lines[~lines["label"].isin(broken)]
+    return lines[lines["label"].isin(list(dict.fromkeys(lines["label"]))[:MOST_LINES])]
+
+
+def make_timeline(run: Run, zone: tzinfo) -> pd.DataFrame:
+    """Return when each node began and ended; of those that have done both."""
+    table = make_nodes(run, zone)
+    table["finished"] = table["started"] + pd.to_timedelta(table["duration"], unit="s")
+    table["status"] = [s[0] for s in table["status"]]
+    return table.dropna(subset=["started", "finished"])[["node", "status", "started", "finished", "duration"]]
+
+
+def make_interface(interface: Mapping[str, Any]) -> pd.DataFrame:
+    """Return one row for each parameter and output of an operator or a workflow."""
+    return pd.DataFrame(
+        [
+            {
+                "": "takes",
+                "name": p["name"],
+                "type": p.get("type", ""),
+                "default": "required" if p.get("required", True) else cut(show_value(p.get("default")), 80),
+                "range": p.get("bounds") or "",
+                "about": p.get("doc") or "",
+            }
+            for p in interface.get("params", ())
+        ]
+        + [
+            {
+                "": "gives",
+                "name": o["name"],
+                "type": o.get("type", ""),
+                "default": "",
+                "range": "",
+                "about": "",
+            }
+            for o in interface.get("outputs", ())
+        ],
+        columns=["", "name", "type", "default", "range", "about"],
+    )
+
+
+def diff_texts(before: str, after: str) -> str:
+    """Return in what two texts differ, as a unified diff; empty where they do not."""
+    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), "before", "after", lineterm="", n=3)
+    return "\n".join(lines)
+
+
+def to_csv(table: pd.DataFrame) -> bytes:
+    """Return a table as CSV with numbers in full."""
+    return flatten(table).to_csv(index=False).encode()
+
+
+def to_parquet(table: pd.DataFrame) -> bytes:
+    """Return a table as Parquet."""
+    file = io.BytesIO()
+    flatten(table).to_parquet(file, index=False)
+    return file.getvalue()
+
+
+def flatten(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table for other programs: a status is a word, not a list of one."""
+    if "status" not in table:
+        return table
+    return table.assign(status=[s[0] if isinstance(s, list) else s for s in table["status"]])
 
 
 def make_nodes(run: Run, zone: tzinfo) -> pd.DataFrame:
@@ -145,12 +285,27 @@ def make_nodes(run: Run, zone: tzinfo) -> pd.DataFrame:
     )
 
 
+def make_trials(table: pd.DataFrame, zone: tzinfo) -> pd.DataFrame:
+    """Return the trials of a sweep as they are shown: with links, times of the zone, and short texts."""
+    texts = {
+        name: [cut(show_value(v), LONGEST_CELL) for v in table[name]]
+        for name in table.columns
+        if table[name].dtype == object
+    }
+    return table.assign(
+        **texts,
+        run_id=[f"/run?id={i}" for i in table["run_id"]],
+        status=pd.Series([[s] for s in table["status"]], index=table.index, dtype=object),
+        started_at=table["started_at"].dt.tz_convert(zone),
+    ).drop(columns=["finished_at"])
+
+
 def make_sweeps(sweeps: Sequence[Sweep], zone: tzinfo) -> pd.DataFrame:
     """Return one row for each sweep."""
     best = [s.find_best() if len(s.record.metrics) == 1 else None for s in sweeps]
     return pd.DataFrame(
         {
-            "sweep": [short_id(s.id) for s in sweeps],
+            "sweep": [s.id for s in sweeps],
             "workflow": [s.workflow for s in sweeps],
             "status": [[s.status.value] for s in sweeps],
             "created": pd.Series(
@@ -159,6 +314,7 @@ def make_sweeps(sweeps: Sequence[Sweep], zone: tzinfo) -> pd.DataFrame:
             "metric": [", ".join(s.record.metrics) for s in sweeps],
             "best": pd.Series([b.values[0] if b else None for b in best], dtype="float64"),
             "trials": [sum(s.counts.values()) for s in sweeps],
+            "failed": [s.counts.get("FAILED", 0) + s.counts.get("CRASHED", 0) for s in sweeps],
             "experiment": [s.experiment for s in sweeps],
         }
     )

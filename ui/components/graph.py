@@ -31,11 +31,15 @@ export default function (component) {
   }, root);
   svg.style.width = `${data.width}px`;
   for (const edge of data.edges) {
-    const middle = (edge.y1 + edge.y2) / 2;
-    make("path", {
-      class: "edge",
-      d: `M${edge.x1},${edge.y1} C${edge.x1},${middle} ${edge.x2},${middle} ${edge.x2},${edge.y2}`,
-    }, svg);
+    let d = "";
+    edge.points.forEach(([x, y, bottom], i) => {
+      if (i === 0) { d = `M${x},${bottom}`; return; }
+      const [fromX, , fromY] = edge.points[i - 1];
+      const middle = (fromY + y) / 2;
+      d += ` C${fromX},${middle} ${x},${middle} ${x},${y} L${x},${bottom}`;
+    });
+    const of = edge.from === data.chosen || edge.to === data.chosen;
+    make("path", { class: of ? "edge chosen" : "edge", d }, svg);
   }
   for (const node of data.nodes) {
     const chosen = node.name === data.chosen;
@@ -57,9 +61,10 @@ export default function (component) {
 }
 """
 CSS = """
-.graph { overflow: auto; max-height: 640px; }
+.graph { overflow: auto; max-height: 640px; padding: 4px; }
 .graph svg { max-width: none; height: auto; display: block; }
-.edge { fill: none; stroke: var(--st-border-color); stroke-width: 1.5; }
+.edge { fill: none; stroke: color-mix(in srgb, var(--st-text-color) 35%, transparent); stroke-width: 1.25; }
+.edge.chosen { stroke: var(--st-primary-color); stroke-width: 2; }
 .node { cursor: pointer; outline: none; }
 .node rect { fill: var(--st-secondary-background-color); stroke: var(--st-gray-color); stroke-width: 1.5; }
 .node.COMPLETED rect { stroke: var(--st-green-color); }
@@ -76,43 +81,61 @@ _draw = st.components.v2.component("flowlearner.graph", html='<div class="graph"
 
 
 def show_graph(graph: dict[str, Any], run: Run) -> str | None:
-    """Draw the graph of a run; return the name of the chosen node, None where there is none."""
+    """Draw the graph of a run.
+
+    Returns:
+        the name of the chosen node, None where there is none.
+    """
     key = f"graph-{run.id}"
-    found = st.session_state.get(key)
-    chosen = found.get("node") if found else None
-    result = _draw(data=_describe(graph, run, chosen), key=key, default={"node": None}, on_node_change=_keep)
-    name: str | None = result.node
-    return name
+
+    def keep() -> None:
+        """Put the choice into the address, which is where it is read."""
+        node = st.session_state[key].get("node")
+        if node:
+            st.query_params["node"] = node
+        else:
+            st.query_params.pop("node", None)
+
+    chosen = st.query_params.get("node")
+    _draw(data=describe(graph, run, chosen), key=key, default={"node": chosen}, on_node_change=keep)
+    return chosen
 
 
-def _keep() -> None:
-    """The state is read where the graph is drawn."""
+def show_shape(graph: dict[str, Any], key: str) -> None:
+    """Draw the graph of a workflow that need not have run."""
+    _draw(
+        data=describe(graph, None, None), key=f"shape-{key}", default={"node": None}, on_node_change=_ignore
+    )
 
 
-def _describe(graph: dict[str, Any], run: Run, chosen: str | None) -> dict[str, Any]:
+def _ignore() -> None:
+    """A node of a graph that has not run has nothing to open."""
+
+
+def describe(graph: dict[str, Any], run: Run | None, chosen: str | None) -> dict[str, Any]:
+    """Return what is drawn of a graph, with what became of each node in a run."""
     upstream = {n["name"]: n["upstream"] for n in graph.get("nodes", ())}
     operators = {n["name"]: n["operator"] for n in graph.get("nodes", ())}
     layout = place_nodes(upstream)
-    known = {n.name: n for n in run.nodes}
-    corner = {
-        name: (column * (BOX_W + GAP_X) - BOX_W / 2, row * (BOX_H + GAP_Y) + 6)
-        for name, (column, row) in layout.places.items()
-    }
+    known = {n.name: n for n in run.nodes} if run is not None else {}
+    corner = {name: (_middle(column) - BOX_W / 2, _top(row)) for name, (column, row) in layout.places.items()}
     nodes = []
     for name, (x, y) in corner.items():
         node = known.get(name)
-        status = node.status.value if node is not None else "PENDING"
+        status = node.status.value if node is not None else "PENDING" if run is not None else ""
         cached = node is not None and node.cached
         seconds = None
         if node is not None and node.started_at and node.finished_at:
             seconds = (node.finished_at - node.started_at).total_seconds()
         detail = "cached" if cached else status.lower() if seconds is None else show_duration(seconds)
+        if run is None:
+            detail = operators[name] if operators[name] != name else ""
         nodes.append(
             {
                 "name": name,
                 "label": cut(name, LONGEST_NAME),
                 "detail": detail,
-                "title": f"{name} ({operators[name]}): {status.lower()}, {detail}",
+                "title": ", ".join(t for t in (f"{name} ({operators[name]})", status.lower(), detail) if t),
                 "status": status,
                 "cached": cached,
                 "x": x,
@@ -121,17 +144,18 @@ def _describe(graph: dict[str, Any], run: Run, chosen: str | None) -> dict[str, 
                 "h": BOX_H,
             }
         )
-    edges = [
-        {
-            "x1": corner[above][0] + BOX_W / 2,
-            "y1": corner[above][1] + BOX_H,
-            "x2": corner[name][0] + BOX_W / 2,
-            "y2": corner[name][1],
-        }
-        for name, others in upstream.items()
-        for above in others
-        if above in corner
-    ]
+    edges = []
+    for name, others in upstream.items():
+        for above in dict.fromkeys(o for o in others if o in corner):
+            columns = layout.routes.get((above, name), ())
+            first = layout.places[above][1]
+            ends = [above, name]
+            between = [
+                [_middle(x), _top(first + 1 + i), _top(first + 1 + i) + BOX_H] for i, x in enumerate(columns)
+            ]
+            start, end = ([corner[n][0] + BOX_W / 2, corner[n][1], corner[n][1]] for n in ends)
+            start[2] += BOX_H
+            edges.append({"from": above, "to": name, "points": [start, *between, end]})
     return {
         "nodes": nodes,
         "edges": edges,
@@ -139,3 +163,11 @@ def _describe(graph: dict[str, Any], run: Run, chosen: str | None) -> dict[str, 
         "height": layout.height * (BOX_H + GAP_Y),
         "chosen": chosen,
     }
+
+
+def _middle(column: float) -> float:
+    return column * (BOX_W + GAP_X)
+
+
+def _top(row: int) -> float:
+    return row * (BOX_H + GAP_Y) + 6

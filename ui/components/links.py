@@ -13,12 +13,26 @@ RUNS, RUN, SWEEP, COMPARE = "views/runs.py", "views/run.py", "views/sweep.py", "
 
 def link_run(run_id: str, label: str | None = None) -> None:
     """Draw a link to a run."""
-    st.page_link(RUN, label=plain(label or short_id(run_id)), query_params={"id": run_id})
+    st.page_link(RUN, label=_show(label or short_id(run_id)), query_params={"id": run_id})
 
 
 def link_sweep(sweep_id: str, label: str | None = None) -> None:
     """Draw a link to a sweep."""
-    st.page_link(SWEEP, label=plain(label or short_id(sweep_id)), query_params={"id": sweep_id})
+    st.page_link(SWEEP, label=_show(label or short_id(sweep_id)), query_params={"id": sweep_id})
+
+
+def link_workflow(name: str) -> None:
+    """Draw a link to a workflow."""
+    st.page_link("views/workflows.py", label=_show(name), query_params={"name": name})
+
+
+def link_runs(label: str, **filters: str) -> None:
+    """Draw a link to the list of runs, filtered as its address says."""
+    st.page_link(RUNS, label=_show(label), query_params=filters)
+
+
+def _show(label: str) -> str:
+    return f":primary[{plain(label)}]"
 
 
 def open_run(run_id: str) -> None:

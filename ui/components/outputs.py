@@ -27,7 +27,10 @@ def show_output(client: Client, name: str, output: Any) -> None:
         if output.value is not None:
             _show_plain(output.value)
         elif artifact is None:
-            st.warning("Its bytes are not in the store any more; a new run makes them again.")
+            st.warning(
+                "Its bytes are not in the store any more; a new run makes them again.",
+                icon=":material/link_off:",
+            )
         else:
             _show_preview(client, name, artifact, preview or {})
 

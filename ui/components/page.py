@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import streamlit as st
 
@@ -11,11 +12,20 @@ from flowlearner.client import Client, FlowLearnerError, NotFoundError
 from ui.components.text import plain
 
 ICON = ":material/hub:"
+# Streamlit leaves a sixth of the window empty above a page.
+CSS = """
+[data-testid="stMainBlockContainer"] { padding-top: 3.5rem; }
+@media (min-width: 768px) {
+  [data-testid="stMainBlockContainer"] { padding-left: 3rem; padding-right: 3rem; }
+}
+[data-testid="stMetricLabel"] { opacity: 0.75; }
+"""
 
 
 def set_up() -> None:
     """Say what holds for all pages."""
     st.set_page_config(page_title="flowlearner", page_icon=ICON, layout="wide")
+    st.html(f"<style>{CSS}</style>")
 
 
 def get_client() -> Client:
@@ -31,8 +41,15 @@ def _open_client(environment: tuple[tuple[str, str], ...]) -> Client:  # noqa: A
 
 def show_page(show: Callable[[], None]) -> None:
     """Draw a page; what cannot be shown is said in words."""
-    try:
+    with telling():
         show()
+
+
+@contextlib.contextmanager
+def telling() -> Iterator[None]:
+    """Say in words what cannot be shown; parts that are drawn again by themselves need it for themselves."""
+    try:
+        yield
     except NotFoundError as error:
         st.error(plain(error, 1000), icon=":material/search_off:")
         st.caption("It may have been removed, or the address is not whole.")

@@ -4,26 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import altair as alt
 import pandas as pd
 import streamlit as st
 
 from flowlearner.client import Client, Comparison, NotFoundError, Run
 from ui.components import links
-from ui.components.page import get_client, get_param, show_page
-from ui.components.text import get_zone, plain, short_id
+from ui.components.charts import show_curve, show_parallel, show_scatter
+from ui.components.code import diff_code
+from ui.components.page import get_client, get_param, set_title, show_page
+from ui.components.text import cut, get_zone, plain, short_id
 from ui.frames import (
+    METRIC_VIEWS,
+    choose_columns,
     group_by_seed,
+    list_curves,
     list_names,
     make_comparison,
-    make_deltas,
+    make_metrics,
+    make_parallel,
     make_points,
     make_runs,
+    to_csv,
 )
 
 MOST = 100
+MOST_LINKS = 12
 SECTIONS = {
-    "metrics": "Metrics",
     "params": "Parameters",
     "tags": "Tags",
     "outputs": "Outputs",
@@ -39,18 +45,31 @@ def show() -> None:
     ids = list(dict.fromkeys(i.strip() for i in get_param("runs").split(",") if i.strip()))
     if len(ids) < 2:
         st.info("Select two or more runs in the list, then Compare.", icon=":material/compare_arrows:")
-        st.page_link(links.RUNS, label="See all runs", icon=":material/list:")
+        links.link_runs("See all runs")
         return
+    if len(ids) > MOST:
+        st.warning(f"The first {MOST} of {len(ids):,} runs are shown.", icon=":material/info:")
     runs = _read(client, ids[:MOST])
     if len(runs) < 2:
         st.info("Fewer than two of these runs are there.", icon=":material/info:")
+        links.link_runs("See all runs")
         return
+    set_title(f"Compare {len(runs)} runs")
     comparison = client.compare([r.id for r in runs])
     with st.container(horizontal=True):
-        for run in comparison.runs[:12]:
+        for run in comparison.runs[:MOST_LINKS]:
             links.link_run(run.id, f"{run.workflow} {short_id(run.id)}")
-    _show_sections(comparison)
-    _show_charts(client, comparison.runs)
+        if len(runs) > MOST_LINKS:
+            st.caption(f"and {len(runs) - MOST_LINKS} more")
+    points = pd.concat(
+        [make_points(client.list_metric_points(r.id), short_id(r.id)) for r in comparison.runs]
+    )
+    with_equal = _show_metrics(comparison, points)
+    _show_sections(comparison, with_equal)
+    if len(runs) == 2:
+        _show_code(client, comparison)
+    _show_curves(points)
+    _show_columns(comparison.runs)
     _show_groups(comparison.runs)
 
 
@@ -66,67 +85,95 @@ def _read(client: Client, ids: Sequence[str]) -> list[Run]:
     return list(runs.values())
 
 
-def _show_sections(comparison: Comparison) -> None:
+def _show_metrics(comparison: Comparison, points: pd.DataFrame) -> bool:
+    """Draw the metrics; return whether what is equal is asked for, too."""
+    labels = [short_id(r.id) for r in comparison.runs]
     with st.container(horizontal=True, vertical_alignment="bottom"):
+        view = st.segmented_control(
+            "Metrics", list(METRIC_VIEWS), default="Last", key="view", bind="query-params", required=True
+        )
+        baseline = st.selectbox("Baseline", labels, key="baseline", bind="query-params", width=160)
         with_equal = st.toggle("Show what is equal, too", key="equal", bind="query-params")
-        labels = [short_id(r.id) for r in comparison.runs]
-        baseline = st.selectbox("Baseline", labels, key="baseline", bind="query-params", width=200)
-    shown = False
+    kind = METRIC_VIEWS[view or "Last"]
+    table = make_metrics(comparison, points, kind, labels.index(baseline), with_equal=with_equal)
+    if table.empty:
+        st.caption("No metric differs.")
+    else:
+        form = "%+.6g" if kind == "difference" else "%.6g"
+        st.dataframe(
+            table,
+            column_config={name: st.column_config.NumberColumn(name, format=form) for name in labels},
+            placeholder="—",
+            alt="Metrics, one in each row; runs in columns",
+        )
+        if kind == "difference":
+            st.caption(f"How far each run is from {baseline}")
+    return with_equal
+
+
+def _show_sections(comparison: Comparison, with_equal: bool) -> None:
+    equal = []
     for section, title in SECTIONS.items():
         table = make_comparison(comparison, section, with_equal=with_equal)
         if table.empty:
+            if comparison.sections[section]:
+                equal.append(title.lower())
             continue
-        shown = True
         st.subheader(title, anchor=False)
-        st.dataframe(table, alt=title)
-        if section == "metrics":
-            deltas = make_deltas(comparison, labels.index(baseline))
-            if not deltas.empty:
-                st.caption(f"Difference to {baseline}")
-                st.dataframe(deltas.style.format("{:+.6g}", na_rep="—"))
-    if not shown:
-        st.info("Nothing differs.", icon=":material/check:")
+        st.dataframe(table, placeholder="—", alt=f"{title}, one in each row; runs in columns")
+    if equal:
+        st.caption(f"The same in all: {', '.join(equal)}.")
 
 
-def _show_charts(client: Client, runs: Sequence[Run]) -> None:
-    points = pd.concat([make_points(client.list_metric_points(r.id), short_id(r.id)) for r in runs])
-    curves = points.groupby(["run", "metric"]).filter(lambda g: len(g) > 1) if len(points) else points
-    if len(curves):
-        st.subheader("Curves", anchor=False)
-        metric = st.selectbox("Metric", sorted(curves["metric"].unique()), key="curve", width=300)
-        st.altair_chart(
-            alt.Chart(curves[curves["metric"] == metric])
-            .mark_line()
-            .encode(x="step:Q", y=alt.Y("value:Q", title=metric, scale=alt.Scale(zero=False)), color="run:N")
-        )
+def _show_code(client: Client, comparison: Comparison) -> None:
+    for name, text in diff_code(client, comparison).items():
+        with st.expander(plain(f"Difference of {name}")):
+            st.code(text, language="diff")
+
+
+def _show_curves(points: pd.DataFrame) -> None:
+    names = list_curves(points)
+    if not names:
+        return
+    st.subheader("Curves", anchor=False)
+    metric = st.selectbox("Metric", names, key="curve", bind="query-params", width=300)
+    show_curve(points[points["metric"] == metric], metric, 300)
+
+
+def _show_columns(runs: Sequence[Run]) -> None:
     names = [n for kind in ("metric", "param") for n in list_names(runs)[kind]]
     if len(names) < 2:
         return
+    table = make_runs(runs, names, get_zone()).assign(label=[short_id(r.id) for r in runs])
     st.subheader("Any two columns", anchor=False)
     with st.container(horizontal=True):
-        x = st.selectbox("Across", names, index=min(1, len(names) - 1), key="x", bind="query-params")
-        y = st.selectbox("Up", names, key="y", bind="query-params")
-    table = make_runs(runs, list(dict.fromkeys([x, y])), get_zone()).drop(columns=["status"])
-    table.columns = [str(c).replace(".", "_") for c in table.columns]
-    across, up = x.replace(".", "_"), y.replace(".", "_")
-    st.altair_chart(
-        alt.Chart(table)
-        .mark_circle(size=90)
-        .encode(
-            x=alt.X(across, title=x, scale=alt.Scale(zero=False)),
-            y=alt.Y(up, title=y, scale=alt.Scale(zero=False)),
-            color="workflow:N",
-            tooltip=["run", across, up],
-        )
-    )
+        x = st.selectbox("Across", names, index=1, key="x", bind="query-params", format_func=_shorten)
+        y = st.selectbox("Up", names, key="y", bind="query-params", format_func=_shorten)
+    show_scatter(pd.DataFrame({"x": table[x], "y": table[y], "label": table["label"]}), x, y)
+    metrics = list_names(runs)["metric"]
+    chosen = choose_columns(runs, 12)
+    params = [n for n in chosen if n.startswith("param.")]
+    if len(runs) < 3 or not metrics or not params:
+        return
+    st.subheader("Parallel coordinates", anchor=False)
+    metric = st.selectbox("Coloured by", metrics, key="color", bind="query-params", width=300)
+    show_parallel(make_parallel(table, [*params, metric], metric), [*params, metric], metric)
+
+
+def _shorten(name: str) -> str:
+    return cut(name, 60)
 
 
 def _show_groups(runs: Sequence[Run]) -> None:
     metrics = sorted({name for run in runs for name in run.metrics})
     if len(runs) < 3 or not metrics:
         return
+    table = group_by_seed(runs, metrics)
     st.subheader("By all parameters but the seed", anchor=False)
-    st.dataframe(group_by_seed(runs, metrics), hide_index=True)
+    st.dataframe(table, hide_index=True, placeholder="—", alt="Groups of runs, one in each row")
+    st.download_button(
+        "CSV", to_csv(table), "groups.csv", "text/csv", icon=":material/download:", on_click="ignore"
+    )
 
 
 show_page(show)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-import altair as alt
+import pandas as pd
 import streamlit as st
 
-from flowlearner.client import Client, FlowLearnerError, Run
+from flowlearner.client import Client, FlowLearnerError, NotFoundError, Run
 from ui.components import links
-from ui.components.graph import show_graph
+from ui.components.charts import show_curves
+from ui.components.code import diff_code
+from ui.components.lineage import show_lineage, show_reasons
+from ui.components.nodes import show_nodes
 from ui.components.outputs import show_output
-from ui.components.page import get_client, get_param, set_title, show_facts, show_page
-from ui.components.status import OPEN, make_status_column, show_status, show_verdict
+from ui.components.page import get_client, get_param, set_title, show_facts, show_page, telling
+from ui.components.status import OPEN, show_status, show_verdict
 from ui.components.text import (
-    get_zone,
+    cut,
     plain,
     short_id,
     show_ago,
@@ -23,10 +26,13 @@ from ui.components.text import (
     show_time,
     show_value,
 )
-from ui.frames import make_nodes, make_points
+from ui.frames import list_curves, make_metric_facts, make_points
 
 REFRESH_S = 2.0
 MOST_LINES = 2000
+MOST_METRICS = 8
+MOST_CURVES = 6
+LONGEST_NOTES = 20_000
 TABS = ("Results", "Graph", "Parameters", "Logs", "Why", "Code", "Lineage")
 
 
@@ -42,9 +48,13 @@ def show() -> None:
 
     @st.fragment(run_every=REFRESH_S if run.status.value in OPEN else None)
     def draw() -> None:
-        fresh = run.refresh()
-        _show_header(client, fresh)
-        _show_tabs(client, fresh)
+        with telling():
+            was_open = run.status.value in OPEN
+            fresh = run.refresh()
+            if was_open and fresh.status.value not in OPEN:
+                st.rerun()
+            _show_header(client, fresh)
+            _show_tabs(client, fresh)
 
     draw()
 
@@ -129,82 +139,54 @@ def _show_tabs(client: Client, run: Run) -> None:
         "Part", TABS, default=TABS[0], key="part", bind="query-params", label_visibility="collapsed"
     )
     draw = {
-        "Graph": _show_graph,
+        "Graph": show_nodes,
         "Parameters": _show_params,
         "Logs": _show_logs,
-        "Why": _show_why,
+        "Why": show_reasons,
         "Code": _show_code,
-        "Lineage": _show_lineage,
+        "Lineage": show_lineage,
     }.get(chosen or TABS[0], _show_results)
     draw(client, run)
 
 
 def _show_results(client: Client, run: Run) -> None:
+    points = make_points(client.list_metric_points(run.id), short_id(run.id))
     if run.metrics:
-        with st.container(horizontal=True):
-            for name, value in run.metrics.items():
-                st.metric(plain(name), show_number(value), width="content")
-    points = make_points(client.list_metric_points(run.id))
-    curves = points.groupby("metric").filter(lambda g: len(g) > 1) if len(points) else points
-    if len(curves):
-        chart = (
-            alt.Chart(curves)
-            .mark_line(point=len(curves) < 200)
-            .encode(x="step:Q", y=alt.Y("value:Q", scale=alt.Scale(zero=False)), color="metric:N")
-        )
-        st.altair_chart(chart)
+        _show_metrics(run, points)
+    curves = list_curves(points)
+    shown = curves[:MOST_CURVES]
+    if len(curves) > MOST_CURVES:
+        shown = st.multiselect("Curves", curves, shown, key="curves", bind="query-params")
+    show_curves(points, shown)
     if not run.record.outputs:
-        st.caption("It gave no output.")
+        st.caption("It gave no output." if run.status.value not in OPEN else "Its outputs come at its end.")
     for name, output in run.record.outputs.items():
-        show_output(client, name, output)
+        if name not in run.metrics:
+            show_output(client, name, output)
 
 
-def _show_graph(client: Client, run: Run) -> None:
-    if not run.nodes:
-        st.caption("It has no nodes.")
+def _show_metrics(run: Run, points: pd.DataFrame) -> None:
+    names = sorted(run.metrics)
+    if len(names) <= MOST_METRICS and points.groupby("metric").size().max() == 1:
+        with st.container(horizontal=True, gap="large"):
+            for name in names:
+                value = run.metrics[name]
+                st.metric(plain(name, 60), show_number(value), width="content", help=plain(repr(value)))
         return
-    chosen = show_graph(client.get_graph(run.id), run)
     st.dataframe(
-        make_nodes(run, get_zone()),
+        make_metric_facts(run.metrics, points),
         hide_index=True,
+        height=min(35 * (len(names) + 1) + 3, 388),
         column_config={
-            "status": make_status_column(),
-            "started": st.column_config.DatetimeColumn("started", format="HH:mm:ss.SSS"),
-            "duration": st.column_config.NumberColumn("seconds", format="%.3f"),
+            "metric": "Metric",
+            **{
+                name: st.column_config.NumberColumn(name.capitalize(), format="%.6g")
+                for name in ("last", "least", "greatest")
+            },
+            "values": st.column_config.NumberColumn("Values", width=80),
         },
+        alt="Metrics, one in each row",
     )
-    node = next((n for n in run.nodes if n.name == chosen), None)
-    if node is None:
-        st.caption("Choose a node to see what it took and gave.")
-        return
-    st.subheader(plain(node.name), anchor=False)
-    show_facts(
-        {
-            "Operator": node.operator,
-            "Status": f"{node.status.value.lower()}{', cached' if node.cached else ''}",
-            "Attempt": str(node.attempt),
-            "Why it ran": node.miss_reason or "—",
-        }
-    )
-    if node.cached_from:
-        links.link_run(node.cached_from, f"Taken from run {short_id(node.cached_from)}")
-    if node.error is not None:
-        st.error(plain(f"{node.error.type}: {node.error.message}", 1000))
-        st.code(node.error.traceback or "", language="python")
-    left, right = st.columns(2)
-    with left:
-        st.caption("Inputs")
-        st.dataframe({"input": list(node.inputs), "hash": [h or "" for h in node.inputs.values()]})
-    with right:
-        st.caption("Outputs")
-        st.dataframe(
-            {
-                "output": [o.name for o in node.outputs],
-                "type": [o.type for o in node.outputs],
-                "value": [show_value(o.value) for o in node.outputs],
-                "hash": [o.hash for o in node.outputs],
-            }
-        )
 
 
 def _show_params(client: Client, run: Run) -> None:  # noqa: ARG001 - all parts are called alike
@@ -237,45 +219,60 @@ def _show_logs(client: Client, run: Run) -> None:
     st.download_button("Download", text, f"{run.id}.log", "text/plain", icon=":material/download:")
 
 
-def _show_why(client: Client, run: Run) -> None:
-    explanation = client.explain_run(run.id)
-    for node in explanation.nodes:
-        st.markdown(f"**{plain(node.name)}** — {plain(node.summary, 1000)}")
-
-
 def _show_code(client: Client, run: Run) -> None:
     record = run.record
     code = record.code
     show_facts(
         {
-            "Commit": code.commit or "—",
+            "Commit": (code.commit or "—")[:12],
             "Branch": code.branch or "—",
             "Changed since": "yes" if code.dirty else "no",
             "Python": record.environment.python if record.environment else "—",
-            "Command": record.command or "—",
         }
     )
-    version = client.get_workflow(run.workflow).versions
-    source = next((v.source for v in version if v.fingerprint == record.workflow_fingerprint), None)
+    if record.command:
+        st.caption("Command")
+        st.code(cut(record.command, 5000), language="bash", wrap_lines=True)
+    if record.parent_id:
+        _show_difference(client, run, record.parent_id)
+    if code.diff:
+        with st.expander("Changed since the commit"):
+            st.code(cut(code.diff, 100_000), language="diff")
+    versions = client.get_workflow(run.workflow).versions
+    source = next((v.source for v in versions if v.fingerprint == record.workflow_fingerprint), None)
     if source:
+        st.caption("Workflow")
         st.code(source, language="python", line_numbers=True)
     if record.environment:
-        with st.expander(f"{len(record.environment.packages)} packages"):
-            packages = record.environment.packages
+        packages = record.environment.packages
+        with st.expander(f"{len(packages):,} packages"):
             st.dataframe({"package": list(packages), "version": list(packages.values())}, hide_index=True)
 
 
-def _show_lineage(client: Client, run: Run) -> None:
-    for name, output in run.record.outputs.items():
-        uses = client.find_consumers(output.hash)
-        st.markdown(f"**{plain(name)}**")
-        others = [u for u in uses if u.run_id != run.id]
-        if not others:
-            st.caption("No other run has used it.")
-        for use in others:
-            links.link_run(
-                use.run_id, f"{use.workflow} {short_id(use.run_id)}: {use.node or 'parameter'} {use.name}"
-            )
+def _show_difference(client: Client, run: Run, parent_id: str) -> None:
+    """Draw in what code and environment differ from the run that this one was made of."""
+    try:
+        found = client.compare([parent_id, run.id])
+    except NotFoundError:
+        st.caption(f"The run that it was made of, {short_id(parent_id)}, is not there any more.")
+        return
+    st.caption(f"Difference to {short_id(parent_id)}, which it was made of")
+    diffs = diff_code(client, found)
+    rows = [r for part in (found.code, found.environment) for r in part if r.differs]
+    if not rows and not diffs:
+        st.markdown("Same code, same environment.")
+    if rows:
+        st.dataframe(
+            {
+                "what": [r.name for r in rows],
+                "before": [show_value(r.values[0]) for r in rows],
+                "now": [show_value(r.values[1]) for r in rows],
+            },
+            hide_index=True,
+        )
+    for name, text in diffs.items():
+        with st.expander(plain(name)):
+            st.code(text, language="diff")
 
 
 show_page(show)
