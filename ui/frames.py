@@ -73,9 +73,16 @@ def make_column(values: Sequence[Any]) -> pd.Series:
 def make_comparison(comparison: Comparison, section: str, *, with_equal: bool) -> pd.DataFrame:
     """Return one row for each name of a section, one column for each run."""
     rows = [r for r in comparison.sections[section] if r.differs or with_equal]
+    if section == "outputs":
+        # Those that are metrics stand among the metrics.
+        metrics = {r.name for r in comparison.metrics}
+        rows = [r for r in rows if r.name not in metrics]
     runs = [short_id(r.id) for r in comparison.runs]
     values = [[_show_cell(section, v) for v in row.values] for row in rows]
-    return pd.DataFrame(values, index=[r.name for r in rows], columns=runs)
+    table = pd.DataFrame(values, index=[r.name for r in rows], columns=runs)
+    if section == "nodes":
+        table["what differs"] = [", ".join(r.changed) for r in rows]
+    return table
 
 
 def _show_cell(section: str, value: Any) -> Any:
@@ -127,7 +134,7 @@ def group_by_seed(runs: Sequence[Run], metrics: Sequence[str]) -> pd.DataFrame:
     keys = pd.DataFrame({"workflow": [run.workflow for run in runs], **differing})
     place = keys.groupby(list(keys.columns), sort=False).ngroup()
     table = keys.loc[~place.duplicated()].reset_index(drop=True)
-    columns = {"n": place.value_counts().sort_index()}
+    columns: dict[str, Any] = {"n": place.value_counts().sort_index()}
     for name in metrics:
         values = pd.Series([run.metrics.get(name, math.nan) for run in runs], dtype="float64").groupby(place)
         columns[f"{name} mean"], columns[f"{name} std"] = values.mean(), values.std()

@@ -9,7 +9,7 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
-from ui.components.text import cut
+from ui.components.text import cut, plain
 
 HEIGHT = 260
 SMALL_HEIGHT = 190
@@ -34,7 +34,9 @@ def show_chart(chart: Any, alt_text: str, height: int = HEIGHT) -> None:
     st.altair_chart(chart.properties(height=height), alt=alt_text)
 
 
-def show_curve(points: pd.DataFrame, name: str, height: int = SMALL_HEIGHT) -> None:
+def show_curve(
+    points: pd.DataFrame, name: str, height: int = SMALL_HEIGHT, *, with_title: bool = True
+) -> None:
     """Draw one metric against its steps, a line for each `run`."""
     several = points["run"].nunique() > 1
     chart = (
@@ -42,7 +44,7 @@ def show_curve(points: pd.DataFrame, name: str, height: int = SMALL_HEIGHT) -> N
         .mark_line(point=alt.OverlayMarkDef(size=18) if len(points) < 100 else False)
         .encode(
             x=make_count_axis("step", "step"),
-            y=make_number_axis("value", name),
+            y=make_number_axis("value", name if with_title else ""),
             color=alt.Color("run:N", legend=alt.Legend(title=None, orient="top"))
             if several
             else alt.Undefined,
@@ -57,7 +59,8 @@ def show_curves(points: pd.DataFrame, names: Sequence[str]) -> None:
     for first in range(0, len(names), IN_A_ROW):
         for place, name in zip(st.columns(IN_A_ROW), names[first : first + IN_A_ROW], strict=False):
             with place:
-                show_curve(points[points["metric"] == name], name)
+                st.caption(plain(name, LONGEST_TITLE))
+                show_curve(points[points["metric"] == name], name, with_title=False)
 
 
 def show_scatter(data: pd.DataFrame, x: str, y: str, color: Any = None) -> None:

@@ -50,7 +50,7 @@ export default function (component) {
     }, svg);
     make("title", {}, group).textContent = node.title;
     make("rect", { width: node.w, height: node.h, rx: 6 }, group);
-    make("text", { x: 12, y: 18 }, group).textContent = node.label;
+    make("text", { x: 12, y: node.detail ? 18 : 26 }, group).textContent = node.label;
     make("text", { x: 12, y: 34, class: "detail" }, group).textContent = node.detail;
     const choose = () => setStateValue("node", chosen ? null : node.name);
     group.onclick = choose;

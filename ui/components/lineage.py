@@ -8,10 +8,12 @@ import streamlit as st
 
 from flowlearner.client import Client, FlowLearnerError, Run
 from ui.components import links
-from ui.components.text import plain, short_id, show_value
+from ui.components.text import cut, plain, short_id, show_value
 
 MOST_USES = 20
 DEEPEST = 12
+LONGEST_VALUE = 80
+INDENT = "  "
 
 
 def show_reasons(client: Client, run: Run) -> None:
@@ -48,7 +50,7 @@ def show_lineage(client: Client, run: Run) -> None:
     except FlowLearnerError as error:
         st.warning(plain(error, 1000), icon=":material/link_off:")
         return
-    left, right = st.columns(2)
+    left, right = st.columns([3, 2], gap="large")
     with left:
         st.subheader("Made of", anchor=False)
         if found.origin is None:
@@ -75,11 +77,14 @@ def show_lineage(client: Client, run: Run) -> None:
 
 
 def _write_origin(lines: list[str], origin: Any, name: str, depth: int) -> None:
-    value = "" if origin.value is None else f" = {show_value(origin.value)}"
-    by = f" ({origin.operator})" if origin.operator else ""
+    value = "" if origin.value is None else f" = {cut(show_value(origin.value), LONGEST_VALUE)}"
+    by = f" by {origin.operator}" if origin.operator and origin.operator != origin.name else ""
     again = " …" if origin.is_repeated or origin.is_cut or depth > DEEPEST else ""
     label = f"{name}: " if name else ""
-    lines.append(f"{'   ' * depth}{label}{origin.kind} {origin.name}{by}{value[:120]}{again}")
-    if depth <= DEEPEST:
-        for key, other in origin.inputs.items():
+    lines.append(f"{INDENT * depth}{label}{origin.kind} {origin.name}{by}{value}{again}")
+    if depth > DEEPEST:
+        return
+    for key, other in origin.inputs.items():
+        # A constant in the code of the workflow is no origin that people ask for.
+        if other.kind != "literal":
             _write_origin(lines, other, key, depth + 1)

@@ -20,10 +20,11 @@ def show_output(client: Client, name: str, output: Any) -> None:
     preview = artifact.preview if artifact is not None else None
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.markdown(f"**{plain(name)}**")
-            st.caption(plain(f"{output.type} · {output.hash[:12]}"))
+            st.markdown(f"**{plain(name)}**", width="content")
+            facts = [output.type, output.hash[:12]]
             if artifact is not None:
-                st.caption(show_size(artifact.size_bytes))
+                facts.append(show_size(artifact.size_bytes))
+            st.caption(plain(" · ".join(facts)), width="content")
         if output.value is not None:
             _show_plain(output.value)
         elif artifact is None:
@@ -64,10 +65,18 @@ def _show_table(preview: Any) -> None:
     st.dataframe(
         facts,
         hide_index=True,
-        column_config={"histogram": st.column_config.BarChartColumn("histogram", y_min=0)},
+        height=min(35 * (len(facts) + 1) + 3, 388),
+        column_config={
+            "type": st.column_config.TextColumn("type", width=110),
+            "min": st.column_config.TextColumn("min", width=110),
+            "max": st.column_config.TextColumn("max", width=110),
+            "histogram": st.column_config.BarChartColumn("histogram", y_min=0, width=130),
+        },
+        placeholder="—",
+        alt="Columns, one in each row",
     )
     with st.expander(f"First {len(head)} rows"):
-        st.dataframe(head, hide_index=True)
+        st.dataframe(head, hide_index=True, placeholder="—")
 
 
 def _show_model(preview: Any) -> None:
@@ -75,7 +84,11 @@ def _show_model(preview: Any) -> None:
     steps = preview.get("steps")
     if steps:
         st.dataframe({"step": [s[0] for s in steps], "class": [s[1] for s in steps]}, hide_index=True)
-    params = preview.get("params", {})
+    features = preview.get("features")
+    if features:
+        with st.expander(f"Signature: takes {len(features):,} columns"):
+            st.text(", ".join(features))
+    params = {k: v for k, v in preview.get("params", {}).items() if not (steps and k == "steps")}
     if params:
         st.dataframe(
             {"parameter": list(params), "value": [show_value(v) for v in params.values()]}, hide_index=True

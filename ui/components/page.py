@@ -19,6 +19,7 @@ CSS = """
   [data-testid="stMainBlockContainer"] { padding-left: 3rem; padding-right: 3rem; }
 }
 [data-testid="stMetricLabel"] { opacity: 0.75; }
+[data-testid="stMain"] [data-testid="stPageLink"] a { padding-left: 0; }
 """
 
 

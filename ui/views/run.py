@@ -94,7 +94,10 @@ def _show_header(client: Client, run: Run) -> None:
 def _show_notes(client: Client, run: Run) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         for name, value in run.tags.items():
-            st.badge(plain(f"{name}: {value}", 80), color="gray", icon=":material/label:")
+            st.badge(plain(f"{name}: {value}", 60), color="gray", icon=":material/label:")
+        with st.popover("Link", icon=":material/link:"):
+            st.caption("Who opens it sees this run")
+            st.code(f"{(st.context.url or '').rstrip('/')}?id={run.id}", language=None)
         with st.popover("Tags and notes", icon=":material/edit:"), st.form("notes", border=False):
             text = "\n".join(f"{name}={value}" for name, value in run.tags.items())
             tags = st.text_area("Tags, one NAME=VALUE in each line", text)
@@ -109,7 +112,7 @@ def _show_notes(client: Client, run: Run) -> None:
         elif run.record.deleted_at is not None and st.button("Restore"):
             _try(lambda: client.restore_runs([run.id]))
     if run.notes:
-        st.text(run.notes)
+        st.text(cut(run.notes, LONGEST_NOTES))
 
 
 def _save(client: Client, run: Run, text: str, notes: str) -> None:
