@@ -15,6 +15,7 @@ from flowlearner.artifacts import ArtifactStore, get_codec
 from flowlearner.catalog import Catalog, upgrade_catalog
 from flowlearner.client.comparison import Comparison, compare
 from flowlearner.client.garbage import GarbageReport, collect_garbage
+from flowlearner.client.launching import Launching
 from flowlearner.client.provenance import Provenance
 from flowlearner.client.replays import Replays
 from flowlearner.client.run import Run, is_abandoned, settle
@@ -45,7 +46,7 @@ OPEN = (Status.PENDING, Status.RUNNING)
 CANCEL_POLL_S = 0.1
 
 
-class Client(Replays, Provenance):
+class Client(Replays, Provenance, Launching):
     """Access to the catalog and the artifacts. It opens them on first use, and threads may share it.
 
     Wherever a run is named by its id, any prefix will do that only one run has.
