@@ -88,5 +88,3 @@ def _record(catalog: Catalog, run_id: str, params: dict[str, Any]) -> None:
     run = RunRecord(run_id, "bare", "default", Status.RUNNING, "ada", now, started_at=now, params=params)
     catalog.begin_run(run, version, [])
     catalog.finish_run(run_id, Status.COMPLETED, now, [], [], None)
-
-

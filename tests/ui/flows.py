@@ -11,7 +11,9 @@ from sklearn.linear_model import LinearRegression
 
 from flowlearner import Metric, Model, operator, report, workflow
 
-HOSTILE = "<script>window.hacked = 1</script> <img src=x onerror='window.hacked = 1'> **b** :red[x] $x$ [a](b) `c`"
+HOSTILE = (
+    "<script>window.hacked = 1</script> <img src=x onerror='window.hacked = 1'> **b** :red[x] $x$ [a](b) `c`"
+)
 
 
 @operator
@@ -22,7 +24,9 @@ def load(n: int) -> pd.DataFrame:
         n: how many.
     """
     print(f"{n} rows")
-    return pd.DataFrame({"x": range(n), "y": [2.0 * i + i % 3 for i in range(n)], "team": ["a", "b"] * (n // 2)})
+    return pd.DataFrame(
+        {"x": range(n), "y": [2.0 * i + i % 3 for i in range(n)], "team": ["a", "b"] * (n // 2)}
+    )
 
 
 @operator
@@ -68,7 +72,9 @@ def line(n: int = 20, rate: float = 0.1, rounds: int = 5) -> Line:
     """
     rows = load(n)
     model = fit(rows, rate, rounds)
-    return Line(rows=rows, model=model, score=judge(model, rows, rate), chart=draw(rows), words=describe(rows))
+    return Line(
+        rows=rows, model=model, score=judge(model, rows, rate), chart=draw(rows), words=describe(rows)
+    )
 
 
 class Two(NamedTuple):

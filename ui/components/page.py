@@ -11,7 +11,10 @@ import streamlit as st
 from flowlearner.client import Client, FlowLearnerError, NotFoundError
 from ui.components.text import plain
 
-ICON = ":material/hub:"
+# A picture of our own: Streamlit would fetch its icons for the browser's tab from the internet.
+ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24" fill="none" stroke="#1f6feb" stroke-width="2">
+<path d="M6 6 12 18M18 6 12 18"/><g fill="#1f6feb"><circle cx="6" cy="6" r="3"/><circle cx="18" cy="6" r="3"/>
+<circle cx="12" cy="18" r="3"/></g></svg>"""
 # Streamlit leaves a sixth of the window empty above a page.
 CSS = """
 [data-testid="stMainBlockContainer"] { padding-top: 3.5rem; }
