@@ -20,6 +20,10 @@ st.navigation(
             st.Page("views/sweeps.py", title="Sweeps", icon=":material/scatter_plot:"),
             st.Page("views/compare.py", title="Compare", icon=":material/compare_arrows:"),
         ],
+        "Work": [
+            st.Page("views/launch.py", title="Launch", icon=":material/rocket_launch:"),
+            st.Page("views/schedules.py", title="Schedules", icon=":material/schedule:"),
+        ],
         "Code": [
             st.Page("views/workflows.py", title="Workflows", icon=":material/account_tree:"),
             st.Page("views/operators.py", title="Operators", icon=":material/function:"),

@@ -113,7 +113,7 @@ class Field:
         Args:
             text: None leaves it out.
         """
-        if text is None or (text == "" and self.kind not in ("text", "secret")):
+        if text is None or (text == "" and self.kind != "text"):
             return "needs a value" if self.required and not self.optional else ""
         if self.kind in STORED:
             return self._check_place(text)
@@ -180,16 +180,18 @@ def _read_field(param: Mapping[str, Any], given: Mapping[str, Any]) -> Field:
     default = show_text(param["default"])
     name = param["name"]
     kind = _choose_kind(text, param["kind"], bounds)
+    # It is stored nowhere, so that it has to be given again.
+    is_hidden = HIDDEN in json.dumps(given.get(name))
     made = Field(
         name,
         kind,
         text,
         param["doc"] or "",
-        bool(param["required"]),
+        bool(param["required"]) or is_hidden,
         optional,
         bounds,
         (),
-        default,
+        None if is_hidden else default,
         show_text(given[name]) if name in given else default,
         param["columns"] or {},
     )

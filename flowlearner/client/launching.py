@@ -156,7 +156,7 @@ class Launching:
             command=command,
         )
         check_launch(launch)
-        self._check_served()
+        self.check_launching()
         if workflow is not None and _is_target(workflow):
             launch = aim(launch, workflow, self.settings)
             by_name = load_workflow(workflow).interface.by_name
@@ -254,7 +254,7 @@ class Launching:
             UsageError: what it ran before is still going.
             ServerError: `flowlearner up` does not run.
         """
-        self._check_served()
+        self.check_launching()
         _prefect().trigger_schedule(self.settings, name)
 
     def _set_paused(self, name: str, paused: bool) -> Schedule:
@@ -268,7 +268,8 @@ class Launching:
         if state not in ("running", "external"):
             raise ServerError(f"The Prefect server is {state}. `flowlearner up` starts it with all services.")
 
-    def _check_served(self) -> None:
+    def check_launching(self) -> None:
+        """Raise ServerError where nothing that is launched would begin."""
         state = get_runner(self.settings).state
         if state not in SERVES:
             raise ServerError(
@@ -309,8 +310,7 @@ def _check_params(form: LaunchForm, launch: Launch) -> None:
             value = launch.params[name]
             found = made.check(value) if isinstance(value, str) else ""
         else:
-            is_missing = made.required and (not form.is_clone or made.is_private) and launch.sweep is None
-            found = "needs a value" if is_missing and made.value is None else ""
+            found = made.check(made.value)
         if found:
             problems.append(f"parameter '{name}': {found}")
     if problems:

@@ -259,6 +259,14 @@ def test_a_form_begins_as_the_run_was_and_a_value_that_does_not_fit_says_so(
         client.launch("guarded", {"token": 1, "other": 2})
 
 
+def test_a_secret_of_the_run_that_is_cloned_is_asked_for_again(place: Place, client: Client) -> None:
+    run = client.list_runs(workflow="guarded", limit=None)[-1]
+    token = client.make_form(clone=run.id).fields[0]
+    assert (token.kind, token.value, token.check("")) == ("secret", None, "needs a value")
+    with pytest.raises(ParameterError, match="'token': needs a value"):
+        client.launch(clone=run.id)
+
+
 def test_an_upload_is_kept_once_under_its_name(client: Client) -> None:
     first = client.keep_upload("../a/rows.csv", b"a,b\n1,2\n")
     assert first == client.keep_upload("rows.csv", b"a,b\n1,2\n")

@@ -9,6 +9,7 @@ import streamlit as st
 from ui.components.text import plain, short_id
 
 RUNS, RUN, SWEEP, COMPARE = "views/runs.py", "views/run.py", "views/sweep.py", "views/compare.py"
+LAUNCH = "views/launch.py"
 
 
 def link_run(run_id: str, label: str | None = None) -> None:
@@ -29,6 +30,11 @@ def link_workflow(name: str) -> None:
 def link_runs(label: str, **filters: str) -> None:
     """Draw a link to the list of runs, filtered as its address says."""
     st.page_link(RUNS, label=_show(label), query_params=filters)
+
+
+def open_clone(run_id: str) -> None:
+    """Go to the form that launches a run once more."""
+    st.switch_page(LAUNCH, query_params={"clone": run_id})
 
 
 def _show(label: str) -> str:
