@@ -69,6 +69,9 @@ class Client(Replays, Provenance, Launching):
     @property
     def catalog(self) -> Catalog:
         with self._lock:
+            if self._catalog is not None and self._catalog.is_replaced():
+                self._catalog.close()
+                self._catalog = None
             if self._catalog is None:
                 # A reader leaves the tables as they are; the next run, or `catalog upgrade`, upgrades them.
                 self._catalog = Catalog(self.settings.catalog_url, upgrade=False)

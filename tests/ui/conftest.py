@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -59,13 +60,14 @@ def client() -> Iterator[Client]:
 def open_page() -> Iterator[Open]:
     """Run a page as a browser would that opens an address."""
 
-    def open_(name: str = "runs", **params: str | list[str]) -> AppTest:
+    def open_(page: str = "runs", /, **params: str | list[str]) -> AppTest:
         test = AppTest.from_file(str(APP), default_timeout=LIMIT_S)
-        test.switch_page(f"views/{name}.py")
+        test.switch_page(f"views/{page}.py")
         for key, value in params.items():
             test.query_params[key] = value
         return test.run()
 
+    logging.getLogger("streamlit").setLevel(logging.ERROR)
     yield open_
     st.cache_resource.clear()
     st.cache_data.clear()
