@@ -31,6 +31,7 @@ st.navigation(
         "": [
             st.Page("views/run.py", title="Run", visibility="hidden"),
             st.Page("views/sweep.py", title="Sweep", visibility="hidden"),
+            st.Page("views/launched.py", title="Launched", visibility="hidden"),
         ],
     }
 ).run()

@@ -136,7 +136,7 @@ class Field:
         path = Path(text).expanduser()
         if path.is_dir():
             return f"'{text}' is a folder"
-        return "" if path.exists() else f"there is no file '{text}' in {Path.cwd()}"
+        return "" if path.exists() else f"there is no file '{path.absolute()}'"
 
     def check_domain(self, text: str) -> str:
         """Return what is wrong with a text that says over what it varies in a sweep; empty where nothing is.

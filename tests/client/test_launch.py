@@ -214,7 +214,7 @@ def test_one_that_has_not_begun_is_taken_back(place: Place, client: Client) -> N
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
-        ({"params": {"rows": "nope.csv"}}, "there is no file 'nope.csv'"),
+        ({"params": {"rows": "/nope.csv"}}, "there is no file '/nope.csv'"),
         ({"params": {"smallest": "101"}}, "expected a value in 0..100, found 101"),
         ({"params": {"small": "1"}}, "no parameter 'small'"),
         ({"params": {}}, "parameter 'rows': needs a value"),

@@ -50,8 +50,11 @@ def show_fields(client: Client, fields: Sequence[Field], key: str, *, varies: bo
     given = Given()
     for each in fields:
         name = f"{key}/{each.name}"
-        with st.container(gap="small"):
-            if varies and not each.is_private and _ask_whether_varies(each, name):
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            place = st.container(width=WIDTH, gap="small")
+            is_varied = varies and not each.is_private and _ask_whether_varies(each, name)
+        with place:
+            if is_varied:
                 text = _ask_domain(each, name)
                 problem = each.check_domain(text)
                 given.space[each.name] = text.strip() or None
@@ -186,7 +189,7 @@ def _ask_in_range(each: Field, key: str) -> str:
 
 
 def list_places(each: Field) -> list[str]:
-    """Return the numbers on which the slider of a range stops, as texts."""
+    """Return the numbers on which the slider of a range stops, as texts; the first value is one of them."""
     bounds = each.range
     assert bounds is not None, "it has a range"
     low, high, step = bounds.low, bounds.high, getattr(bounds, "step", None)
@@ -200,9 +203,10 @@ def list_places(each: Field) -> list[str]:
     else:
         ratio = high / low
         numbers = [low * ratio ** (i / LOG_PLACES) for i in range(LOG_PLACES + 1)]
+    numbers += [high, *(float(text) for text in (each.value, each.default) if text and not each.check(text))]
     if each.kind == "int":
-        return list(dict.fromkeys(str(round(n)) for n in [*numbers, high]))
-    return list(dict.fromkeys(f"{float(n):.4g}" for n in [*numbers, high]))
+        return list(dict.fromkeys(str(round(n)) for n in sorted(numbers)))
+    return list(dict.fromkeys(f"{float(n):.4g}" for n in sorted(numbers)))
 
 
 def find_nearest(text: str, places: Sequence[str]) -> str:

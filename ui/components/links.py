@@ -9,7 +9,7 @@ import streamlit as st
 from ui.components.text import plain, short_id
 
 RUNS, RUN, SWEEP, COMPARE = "views/runs.py", "views/run.py", "views/sweep.py", "views/compare.py"
-LAUNCH = "views/launch.py"
+LAUNCH, LAUNCHED = "views/launch.py", "views/launched.py"
 
 
 def link_run(run_id: str, label: str | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Launches a run or a sweep: a form made from what the workflow takes, and how far it is once it was sent."""
+"""Launches a run or a sweep: a form made from what the workflow takes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from flowlearner.client import (
     Client,
     FlowLearnerError,
     LaunchForm,
-    LaunchState,
-    NotFoundError,
     UsageError,
 )
 from ui.components import links
@@ -21,17 +19,12 @@ from ui.components.form import WIDTH, Given, show_fields, show_problem
 from ui.components.page import get_client, get_param, set_title, show_page
 from ui.components.text import plain, short_id
 
-REFRESH_S = 1.0
 EXECUTORS = ("ray", "local")
 NO_STOP = "none"
 
 
 def show() -> None:
-    client = get_client()
-    started, run_id = get_param("started"), get_param("clone")
-    if started:
-        _show_started(client, started)
-        return
+    client, run_id = get_client(), get_param("clone")
     if run_id:
         form = client.make_form(clone=run_id)
         set_title(f"Clone {short_id(form.run_id)}")
@@ -45,8 +38,10 @@ def show() -> None:
             return
         form = found
     _show_service(client)
-    if form.doc:
-        st.text(form.doc)
+    # What it says of parameters stands beside these.
+    summary = form.doc.partition("\n\nArgs:")[0]
+    if summary:
+        st.text(summary)
     _show_form(client, form)
 
 
@@ -91,7 +86,7 @@ def _show_form(client: Client, form: LaunchForm) -> None:
         if form.metrics
         else "A sweep searches for a metric; this workflow returns none.",
     )
-    left, right = st.columns(2, gap="large")
+    left, right = st.columns([4, 3], gap="large")
     with left:
         st.subheader("Parameters", anchor=False)
         if not form.fields:
@@ -202,68 +197,9 @@ def _launch(
     except FlowLearnerError as error:
         st.error(plain(error, 2000), icon=":material/error:")
         return
-    back = {"clone": form.run_id} if form.is_clone else {"workflow": form.workflow}
-    st.switch_page(links.LAUNCH, query_params={"started": launched, **back})
-
-
-def _show_started(client: Client, launched: str) -> None:
-    set_title(f"Launched {short_id(launched)}")
-    st.title(plain(f"Launched {short_id(launched)}"), anchor=False)
-
-    kind, state = _look(client, launched)
-    waits = not kind and state is not None and not state.has_ended
-
-    @st.fragment(run_every=REFRESH_S if waits else None)
-    def draw() -> None:
-        kind, state = _look(client, launched)
-        if waits and (kind or state is None or state.has_ended):
-            st.rerun()
-        if kind:
-            st.success(f"The {kind} has begun.", icon=":material/check_circle:")
-            (links.link_sweep if kind == "sweep" else links.link_run)(launched, f"Open the {kind}")
-        else:
-            _show_waiting(client, launched, state)
-
-    draw()
-    back = {name: get_param(name) for name in ("clone", "workflow") if get_param(name)}
-    st.page_link(links.LAUNCH, label="Launch another", query_params=back, icon=":material/rocket_launch:")
-
-
-def _look(client: Client, launched: str) -> tuple[str, LaunchState | None]:
-    """Return what it is in the catalog, "run" or "sweep"; empty where it is not there, with how it fares."""
-    for kind, get in (("run", client.get_record), ("sweep", client.get_sweep_record)):
-        try:
-            found: Any = get(launched)
-        except NotFoundError:
-            continue
-        # A beginning of an id would name another.
-        if found.id == launched:
-            return kind, None
-    return "", client.find_launch(launched)
-
-
-def _show_waiting(client: Client, launched: str, state: LaunchState | None) -> None:
-    if state is None:
-        st.error("Nothing was launched under this id.", icon=":material/search_off:")
-        return
-    if state.has_ended:
-        _show_end(state.state, state.message)
-        return
-    st.info(
-        "It begins in some seconds. It goes on when this page is closed.", icon=":material/hourglass_top:"
-    )
-    if st.button("Cancel", icon=":material/block:"):
-        client.cancel_launch(launched)
-        st.rerun()
-
-
-def _show_end(state: str, message: str) -> None:
-    if state == "CANCELLED":
-        st.info("It was taken back before it began.", icon=":material/block:")
-        return
-    st.error("It could not begin.", icon=":material/error:")
-    if message:
-        st.code(message, language=None, wrap_lines=True)
+    # Not under the names of this page, which are bound to widgets.
+    back = {"run": form.run_id} if form.is_clone else {"name": form.workflow}
+    st.switch_page(links.LAUNCHED, query_params={"id": launched, **back})
 
 
 show_page(show)
