@@ -28,12 +28,28 @@ def launch_and_print(kind: str, as_json: bool, workflow: str | None = None, **gi
     """
     with Client() as client:
         launched = client.launch(workflow, **given)
+    _print(kind, as_json, launched)
+
+
+def _print(kind: str, as_json: bool, launched: str) -> None:
     if as_json:
         emit({"id": launched})
         return
     console = get_out()
     console.print(Text.assemble(f"Launched {kind} ", (launched, "bold"), "; it begins in some seconds."))
     console.print(Text(f"See it: flowlearner {kind}s show {launched[:8]}"))
+
+
+def resume_and_print(kind: str, as_json: bool, run_id: str, **given: Any) -> None:
+    """Let a run or a sweep go on, and print the id of the run, or of the sweep.
+
+    Args:
+        given: as `Client.launch_resume` takes it.
+    """
+    with Client() as client:
+        launched = client.launch_resume(run_id, **given)
+        found = client.get_sweep(run_id).id if kind == "sweep" else launched
+    _print(kind, as_json, found)
 
 
 def show_texts(values: Mapping[str, Any]) -> dict[str, Any]:

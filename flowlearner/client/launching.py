@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +15,10 @@ from flowlearner.config import Settings
 from flowlearner.engine.logs import hide_secrets
 from flowlearner.engine.server import get_server
 from flowlearner.engine.submit import new_run_id
-from flowlearner.errors import ParameterError, ServerError, StorageError, UsageError
+from flowlearner.errors import NotFoundError, ParameterError, ServerError, StorageError, UsageError
 from flowlearner.loading import load_workflow
-from flowlearner.records import Artifact, RunRecord, WorkflowDetail
+from flowlearner.records import Artifact, RunRecord, SweepRecord, WorkflowDetail
+from flowlearner.replay.again import check_unfinished
 from flowlearner.schedule.launch import Launch, aim, check_launch
 from flowlearner.schedule.records import LaunchState, Schedule
 from flowlearner.schedule.runner import get_runner
@@ -64,6 +65,8 @@ class Launching:
         def catalog(self) -> Catalog: ...
 
         def get_record(self, run_id: str) -> RunRecord: ...
+
+        def get_sweep_record(self, sweep_id: str) -> SweepRecord: ...
 
         def get_workflow(self, name_or_fingerprint: str) -> WorkflowDetail: ...
 
@@ -164,16 +167,58 @@ class Launching:
         else:
             form = self.make_form(workflow, clone=clone)
             _check_params(form, launch)
-            launch = Launch(
-                **{**launch.to_parameters(), "run_id": form.run_id, "is_clone": form.is_clone},
-            )
+            launch = replace(launch, run_id=form.run_id, is_clone=form.is_clone)
             private = {f.name for f in form.fields if f.is_private}
+        return self._submit(launch, private)
+
+    def launch_resume(
+        self,
+        run_id: str,
+        *,
+        retry: bool = False,
+        secrets: Mapping[str, Any] | None = None,
+        command: str = "",
+    ) -> str:
+        """Go on with a run or sweep that did not complete, outside of this process: what is missing runs.
+
+        Args:
+            run_id: of a run, which goes on as a new one; or of a sweep, which goes on under its own id.
+            retry: the failed trials of a sweep run again.
+            secrets: values of Secret parameters, which are stored nowhere.
+
+        Returns:
+            the id of the launch, for `find_launch`; a new run has it, too.
+
+        Raises:
+            NotFoundError: no such run or sweep.
+            UsageError: it still runs, or nothing of it is missing.
+            ServerError: `flowlearner up` does not run.
+        """
+        given = dict(secrets or {})
+        launch = Launch(folder=os.getcwd(), params=given, goes_on=True, retries=retry, command=command)
+        try:
+            record = self.get_record(run_id)
+        except NotFoundError:
+            launch = replace(launch, sweep_id=self._find_unfinished(run_id).id)
+        else:
+            check_unfinished(record)
+            launch = replace(launch, run_id=record.id, is_clone=True)
+        self.check_launching()
+        return self._submit(launch, set(given))
+
+    def _find_unfinished(self, sweep_id: str) -> SweepRecord:
+        sweep = self.get_sweep_record(sweep_id)
+        if not sweep.status.is_final:
+            raise UsageError(f"sweep {sweep.id} still runs: it is {sweep.status}")
+        return sweep
+
+    def _submit(self, launch: Launch, private: Collection[str]) -> str:
         # What the server knows its pages show.
         secrets = {n: v for n, v in launch.params.items() if n in private}
         public = {n: v for n, v in launch.params.items() if n not in private}
+        command = hide_secrets(launch.command, [str(v) for v in secrets.values() if v not in (None, "")])
         run_id = new_run_id()
-        hidden = hide_secrets(command, [str(v) for v in secrets.values() if v not in (None, "")])
-        told = Launch(**{**launch.to_parameters(), "params": public, "command": hidden})
+        told = replace(launch, params=public, command=command)
         _prefect().submit_launch(self.settings, run_id, told, secrets)
         return run_id
 

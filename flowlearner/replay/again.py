@@ -127,8 +127,6 @@ def resume_run(
     Raises:
         UsageError: it completed, still runs, or is a trial; else as for `run_again`.
     """
-    run = _take_over(run, settings, listener or RunListener())
-    check_unfinished(run)
     return _execute(run, request, settings, listener, goes_on=True)
 
 
@@ -186,8 +184,15 @@ def opened_submission(
     *,
     goes_on: bool = False,
 ) -> Iterator[Submission]:
-    """Give a new run of an earlier one, checked and not begun; within the block its code can be imported."""
+    """Give a new run of an earlier one, checked and not begun; within the block its code can be imported.
+
+    Args:
+        goes_on: it did not complete, and only what is missing runs.
+    """
     listener = listener or RunListener()
+    if goes_on:
+        run = _take_over(run, settings, listener)
+        check_unfinished(run)
     with contextlib.ExitStack() as stack:
         with opened(settings) as (catalog, store):
             restored = stack.enter_context(opened_run(run, request, catalog, store, settings, listener))

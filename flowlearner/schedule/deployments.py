@@ -277,7 +277,7 @@ def find_launch(settings: Settings, run_id: str) -> LaunchState | None:
     return LaunchState(
         run_id,
         "SCHEDULED" if found.state_type is None else found.state_type.value,
-        bool(found.parameters.get("launch", {}).get("sweep") is not None),
+        any(found.parameters.get("launch", {}).get(n) is not None for n in ("sweep", "sweep_id")),
         (found.state.message if found.state else None) or "",
     )
 

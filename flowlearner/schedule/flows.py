@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import prefect
@@ -27,6 +28,7 @@ from flowlearner.schedule.job import Job, load_run, prepare_sweep_job
 from flowlearner.schedule.launch import Launch, opened_run_launch, opened_sweep_launch
 from flowlearner.schedule.runner import RunnerFiles, marked_running
 from flowlearner.sweep.listener import SweepListener
+from flowlearner.sweep.resume import resume_sweep, retry_sweep
 from flowlearner.sweep.submit import SweepSubmission, execute_sweep
 
 ENTRYPOINT = f"{__name__}.run_scheduled"
@@ -120,10 +122,16 @@ def run_launched(launch: dict[str, Any]) -> Any:
         try:
             if asked.folder:
                 os.chdir(asked.folder)
+            linker = _Linker(settings, str(context.flow_run.id))
+            if asked.sweep_id is not None:
+                go_on = retry_sweep if asked.retries else resume_sweep
+                secrets = dict(asked.params)
+                return _end_sweep(
+                    lambda: go_on(asked.sweep_id or "", settings, linker, secrets=secrets), settings
+                )
             if asked.sweep is None:
                 with opened_run_launch(asked, settings) as submission:
                     return run_prepared(submission)
-            linker = _Linker(settings, str(context.flow_run.id))
             with opened_sweep_launch(asked, settings, linker) as prepared:
                 return _run_sweep(prepared, settings, context.flow_run)
         except (FlowLearnerError, OSError) as error:
@@ -164,8 +172,13 @@ class _Linker(SweepListener):
 def _run_sweep(submission: SweepSubmission, settings: Settings, flow_run: Any) -> Any:
     # One that is retried by hand is another sweep.
     name = flow_run.name if is_run_id(flow_run.name) and flow_run.run_count <= 1 else None
+    return _end_sweep(lambda: execute_sweep(submission, sweep_id=name), settings)
+
+
+def _end_sweep(execute: Callable[[], str], settings: Settings) -> Any:
+    """Run a sweep, and end its flow run as the sweep ends."""
     try:
-        sweep_id = execute_sweep(submission, sweep_id=name)
+        sweep_id = execute()
     except KeyboardInterrupt:
         return Cancelled(message="the sweep was cancelled")
     with opened(settings) as (catalog, _):

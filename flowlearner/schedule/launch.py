@@ -47,6 +47,9 @@ class Launch:
         target: FILE:WORKFLOW, its file by its absolute path; None where the code is that of a run.
         run_id: the run whose code it has.
         is_clone: it is that run once more: what is not given here is as it was.
+        goes_on: of that run, or of a sweep, only what is missing runs.
+        sweep_id: the sweep that goes on, under its own id; `params` are its secrets.
+        retries: its failed trials run again, too.
         folder: the current folder of its process.
         params: values by name; a text is read as on the command line.
         sweep: words of a spec file that make it a sweep; its domains are texts, or None for the range that
@@ -59,6 +62,9 @@ class Launch:
     target: str | None = None
     run_id: str | None = None
     is_clone: bool = False
+    goes_on: bool = False
+    sweep_id: str | None = None
+    retries: bool = False
     folder: str = ""
     params: Mapping[str, Any] = field(default_factory=dict)
     sweep: Mapping[str, Any] | None = None
@@ -134,7 +140,7 @@ def opened_run_launch(launch: Launch, settings: Settings) -> Iterator[Submission
             command=launch.command,
             options=launch.options,
         )
-        with opened_submission(run, request, settings) as submission:
+        with opened_submission(run, request, settings, goes_on=launch.goes_on) as submission:
             yield submission
         return
     with _opened_code(launch, settings) as code:

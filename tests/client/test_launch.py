@@ -20,18 +20,23 @@ import pytest
 from flowlearner import Client
 from flowlearner.cli.main import main
 from flowlearner.config import Settings
-from flowlearner.errors import NotFoundError, ParameterError, ServerError, UsageError
+from flowlearner.errors import NotFoundError, ParameterError, ServerError, SweepFailed, UsageError
 from flowlearner.loading import load_workflow
 from flowlearner.records import Status
 from flowlearner.schedule.runner import RunnerFiles, ensure_runner, stop_runner
 from tests.schedule.project import write_project
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-LIMIT_S = 90.0
+LIMIT_S = 150.0
+# Each of what is launched starts a process that takes seconds, more on a machine that is busy.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 # In pieces: this text is in the snapshot of a run.
 SECRET = "s3" + "cr3t!"
 MINE = """
-from flowlearner import operator, workflow
+from pathlib import Path
+from typing import Annotated
+
+from flowlearner import Metric, Range, operator, workflow
 
 @operator
 def double(n: int) -> int:
@@ -40,6 +45,16 @@ def double(n: int) -> int:
 @workflow
 def doubled(n: int) -> int:
     return double(n)
+
+@operator
+def ask(n: int, until: str) -> Metric:
+    if not Path(until).exists():
+        raise ValueError("not yet")
+    return float(n)
+
+@workflow(executor="local")
+def fussy(until: str, n: Annotated[int, Range(1, 2)] = 1) -> Metric:
+    return ask(n, until)
 """
 
 
@@ -109,15 +124,24 @@ def _launch_all(settings: Settings, folder: Path, run_id: str) -> dict[str, str]
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         assert main(["run", "mine.py:doubled", "--n", "4", "--tag", "a=b", "--detach", "--json"]) == 0
+    fussy: Any = load_workflow("mine.py:fussy")
+    enough = folder / "enough"
+    failed = fussy.submit(until=str(enough))
+    with pytest.raises(SweepFailed) as swept:
+        fussy.sweep({"n": None}, until=str(enough), metric="result", search="grid")
     sys.modules.pop("mine")
+    enough.touch()
     with Client(settings) as client:
         return {
-            "run": client.launch(
-                "mean", {"rows": "rows.csv", "smallest": 0.5}, experiment="launched", command="me"
-            ),
+            "failed": failed.id,
+            "resumed": client.launch_resume(failed.id),
+            "swept": swept.value.sweep.id,
+            "retried": client.launch_resume(swept.value.sweep.id, retry=True),
             "clone": client.launch(clone=run_id, params={"smallest": "3"}, seed=7, notes="again"),
             "sweep": client.launch("mean", {"rows": "rows.csv"}, sweep=sweep, experiment="swept"),
-            "guarded": client.launch("guarded", {"token": SECRET}, cache=False),
+            "guarded": client.launch(
+                "guarded", {"token": SECRET}, cache=False, experiment="launched", command=f"me {SECRET}"
+            ),
             "lost": client.launch("mean", {"rows": "artifact:00ff", "smallest": "1"}),
             "command line": json.loads(out.getvalue())["id"],
         }
@@ -134,18 +158,6 @@ def place(made: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
 def client(place: Place) -> Iterator[Client]:
     with Client(place.settings) as opened:
         yield opened
-
-
-def test_a_workflow_of_the_catalog_runs_from_its_snapshot_under_the_id_that_is_returned(
-    place: Place, client: Client
-) -> None:
-    run = place.wait_for(client.get_run, place.launched["run"])
-    assert run.status is Status.COMPLETED, place.log
-    assert (run.experiment, run.record.parent_id, run.record.command) == ("launched", None, "me")
-    assert run.params["smallest"] == 0.5
-    assert dict(run.tags) == {}
-    assert run.record.code.snapshot == client.get_run(place.run_id).record.code.snapshot
-    assert run.record.prefect_flow_run_id is not None
 
 
 def test_a_clone_keeps_what_is_not_given(place: Place, client: Client) -> None:
@@ -165,13 +177,22 @@ def test_a_sweep_has_the_code_of_the_latest_run(place: Place, client: Client) ->
     assert state.is_sweep
 
 
-def test_a_secret_reaches_the_run_and_neither_the_server_nor_the_catalog(
+def test_a_workflow_of_the_catalog_runs_from_its_snapshot_under_the_id_that_is_returned(
     place: Place, client: Client
 ) -> None:
     run = place.wait_for(client.get_run, place.launched["guarded"])
     assert run.status is Status.COMPLETED, place.log
+    assert (run.experiment, run.record.parent_id, dict(run.tags)) == ("launched", None, {})
+    assert run.record.code.snapshot is not None
+    assert run.record.prefect_flow_run_id is not None
+
+
+def test_a_secret_reaches_the_run_and_neither_the_server_nor_the_catalog(
+    place: Place, client: Client
+) -> None:
+    run = place.wait_for(client.get_run, place.launched["guarded"])
     assert run.outputs.result == len(SECRET)
-    assert run.params["token"] == "***"
+    assert (run.params["token"], run.record.command) == ("***", "me ***")
     flow_run = httpx.get(f"{place.url}/flow_runs/{run.record.prefect_flow_run_id}").text
     assert run.id in flow_run
     assert SECRET not in flow_run
@@ -198,6 +219,23 @@ def test_the_command_line_launches_a_file_and_returns_at_once(place: Place, clie
     assert run.status is Status.COMPLETED, place.log
     assert run.outputs.result == 8
     assert dict(run.tags) == {"a": "b"}
+
+
+def test_what_did_not_complete_goes_on(place: Place, client: Client) -> None:
+    run = place.wait_for(client.get_run, place.launched["resumed"])
+    assert run.status is Status.COMPLETED, place.log
+    assert run.record.parent_id == place.launched["failed"]
+    with pytest.raises(UsageError, match="nothing is missing"):
+        client.launch_resume(run.id)
+
+    def look() -> Any:
+        state = client.find_launch(place.launched["retried"])
+        return state if state is not None and state.has_ended else None
+
+    state = wait_until(look, "the sweep ends")
+    assert (state.state, state.is_sweep) == ("COMPLETED", True), state.message
+    sweep = client.get_sweep(place.launched["swept"])
+    assert {t.status for t in sweep.trial_records} == {Status.COMPLETED}
 
 
 def test_one_that_has_not_begun_is_taken_back(place: Place, client: Client) -> None:

@@ -1,4 +1,7 @@
-"""Links between pages; each names a page by its file and a thing by its id."""
+"""Links between pages; each names a page by its file and a thing by its id.
+
+Links rather than buttons that switch the page: what `history` does for links it cannot do for these.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,21 @@ def link_sweep(sweep_id: str, label: str | None = None) -> None:
     st.page_link(SWEEP, label=_show(label or short_id(sweep_id)), query_params={"id": sweep_id})
 
 
+def link_comparison(run_ids: Iterable[str]) -> None:
+    """Draw a link to runs side by side."""
+    st.page_link(
+        COMPARE,
+        label=_show("Compare"),
+        query_params={"runs": ",".join(run_ids)},
+        icon=":material/compare_arrows:",
+    )
+
+
+def link_clone(run_id: str, label: str = "Clone") -> None:
+    """Draw a link to the form that launches a run once more."""
+    st.page_link(LAUNCH, label=_show(label), query_params={"clone": run_id}, icon=":material/replay:")
+
+
 def link_workflow(name: str) -> None:
     """Draw a link to a workflow."""
     st.page_link("views/workflows.py", label=_show(name), query_params={"name": name})
@@ -32,9 +50,9 @@ def link_runs(label: str, **filters: str) -> None:
     st.page_link(RUNS, label=_show(label), query_params=filters)
 
 
-def open_clone(run_id: str) -> None:
-    """Go to the form that launches a run once more."""
-    st.switch_page(LAUNCH, query_params={"clone": run_id})
+def open_launched(launched: str, **params: str) -> None:
+    """Go to where it shows how a launch fares."""
+    st.switch_page(LAUNCHED, query_params={"id": launched, **params})
 
 
 def _show(label: str) -> str:

@@ -24,15 +24,19 @@ def show() -> None:
     set_title(f"Launched {short_id(launched)}")
     st.title(plain(f"Launched {short_id(launched)}"), anchor=False)
 
-    kind, state = _look(client, launched)
+    # It goes on under its own id.
+    sweep = get_param("sweep")
+    kind, state = _look(client, launched, sweep)
     waits = not kind and state is not None and not state.has_ended
 
     @st.fragment(run_every=REFRESH_S if waits else None)
     def draw() -> None:
         with telling():
-            _show_state(client, launched, waits)
+            _show_state(client, launched, sweep, waits)
 
     draw()
+    if sweep:
+        return
     names = {"run": "clone", "name": "workflow"}
     back = {there: get_param(here) for here, there in names.items() if get_param(here)}
     st.page_link(
@@ -40,20 +44,23 @@ def show() -> None:
     )
 
 
-def _show_state(client: Client, launched: str, waits: bool) -> None:
-    kind, state = _look(client, launched)
+def _show_state(client: Client, launched: str, sweep: str, waits: bool) -> None:
+    kind, state = _look(client, launched, sweep)
     if waits and (kind or state is None or state.has_ended):
         # The page looks no more.
         st.rerun()
     if kind:
         st.success(f"The {kind} has begun.", icon=":material/check_circle:")
-        (links.link_sweep if kind == "sweep" else links.link_run)(launched, f"Open the {kind}")
+        (links.link_sweep if kind == "sweep" else links.link_run)(sweep or launched, f"Open the {kind}")
     else:
         _show_waiting(client, launched, state)
 
 
-def _look(client: Client, launched: str) -> tuple[str, LaunchState | None]:
+def _look(client: Client, launched: str, sweep: str) -> tuple[str, LaunchState | None]:
     """Return what it is in the catalog, "run" or "sweep"; empty where it is not there, with how it fares."""
+    if sweep:
+        state = client.find_launch(launched)
+        return ("sweep" if state is not None and state.state in ("RUNNING", "COMPLETED") else ""), state
     for kind, get in (("run", client.get_record), ("sweep", client.get_sweep_record)):
         try:
             found: Any = get(launched)

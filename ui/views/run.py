@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
@@ -28,6 +29,7 @@ from ui.components.text import (
 )
 from ui.frames import list_curves, make_metric_facts, make_points
 
+UNFINISHED = ("FAILED", "CANCELLED", "CRASHED")
 REFRESH_S = 2.0
 MOST_LINES = 2000
 MOST_METRICS = 8
@@ -106,6 +108,9 @@ def _show_notes(client: Client, run: Run) -> None:
                 _save(client, run, tags, notes)
         if run.status.value in OPEN and st.button("Cancel", icon=":material/block:"):
             _try(lambda: client.cancel_run(run.id, wait_s=0))
+        links.link_clone(run.id)
+        if run.status.value not in OPEN:
+            _show_again(client, run)
         if run.status.value not in OPEN and run.record.deleted_at is None:
             if st.button("Delete", icon=":material/delete:"):
                 _try(lambda: client.delete_runs([run.id]))
@@ -113,6 +118,23 @@ def _show_notes(client: Client, run: Run) -> None:
             _try(lambda: client.restore_runs([run.id]))
     if run.notes:
         st.text(cut(run.notes, LONGEST_NOTES))
+
+
+def _show_again(client: Client, run: Run) -> None:
+    if st.button("Run again", icon=":material/replay:", help="Launch it as it was"):
+        _launch(run, lambda: client.launch(clone=run.id))
+    is_missing = run.status.value in UNFINISHED and run.record.sweep_id is None
+    if is_missing and st.button("Resume", icon=":material/resume:", help="Launch what is missing"):
+        _launch(run, lambda: client.launch_resume(run.id))
+
+
+def _launch(run: Run, launch: Callable[[], str]) -> None:
+    try:
+        launched = launch()
+    except FlowLearnerError as error:
+        st.error(plain(error, 1000))
+        return
+    links.open_launched(launched, run=run.id)
 
 
 def _save(client: Client, run: Run, text: str, notes: str) -> None:

@@ -137,7 +137,7 @@ def _act(act: Callable[[], object], done: str = "") -> None:
     if done:
         st.toast(done)
     else:
-        st.rerun(scope="fragment")
+        st.rerun()
 
 
 def _show_history(client: Client, schedule: Schedule) -> None:

@@ -63,6 +63,8 @@ def _show_header(client: Client, sweep: Sweep) -> None:
         show_status(sweep.status.value)
         if sweep.status.value in OPEN and st.button("Stop", icon=":material/stop_circle:"):
             _stop(client, sweep)
+        if sweep.status.value not in OPEN:
+            _show_going_on(client, sweep)
     directions = ", ".join(f"{m} ({d})" for m, d in zip(record.metrics, record.modes, strict=True))
     took = (
         (record.finished_at - record.started_at).total_seconds()
@@ -97,6 +99,27 @@ def _show_next(sweep: Sweep) -> None:
         st.code(f"flowlearner sweeps retry {short_id(sweep.id)}", language="bash")
 
 
+def _show_going_on(client: Client, sweep: Sweep) -> None:
+    counts, total = sweep.counts, sweep.record.spec.get("trials")
+    ended = sum(counts.get(s, 0) for s in ("COMPLETED", "PRUNED", "FAILED"))
+    is_missing = ended < total if total else sweep.status.value != "COMPLETED"
+    if is_missing and st.button(
+        "Resume", icon=":material/resume:", help="Launch the trials that are missing"
+    ):
+        _launch_resume(client, sweep, retry=False)
+    if counts.get("FAILED") and st.button("Retry failed", icon=":material/replay:"):
+        _launch_resume(client, sweep, retry=True)
+
+
+def _launch_resume(client: Client, sweep: Sweep, *, retry: bool) -> None:
+    try:
+        launched = client.launch_resume(sweep.id, retry=retry)
+    except FlowLearnerError as error:
+        st.error(plain(error, 1000))
+        return
+    links.open_launched(launched, sweep=sweep.id)
+
+
 def _stop(client: Client, sweep: Sweep) -> None:
     try:
         client.stop_sweep(sweep.id)
@@ -128,6 +151,7 @@ def _show_progress(sweep: Sweep) -> None:
         with st.container(horizontal=True, vertical_alignment="center"):
             params = ", ".join(f"{name} {show_value(value)}" for name, value in best.point.items())
             links.link_run(best.run_id, f"Best: trial {best.number}")
+            links.link_clone(best.run_id, "Run the best again")
             st.markdown(plain(params))
 
 
