@@ -47,7 +47,7 @@ OPTIONS = {
     "browser.gatherUsageStats": "false",
     "client.toolbarMode": "minimal",
     "client.showErrorDetails": "none",
-    "theme.light.primaryColor": "#1f6feb",
+    "theme.light.primaryColor": "#0b57d0",
     "theme.dark.primaryColor": "#58a6ff",
     "theme.headingFontSizes": '["1.9rem","1.5rem","1.25rem","1.1rem","1rem","1rem"]',
     "theme.metricValueFontSize": "1.4rem",

@@ -57,18 +57,3 @@ def open_launched(launched: str, **params: str) -> None:
 
 def _show(label: str) -> str:
     return f":primary[{plain(label)}]"
-
-
-def open_run(run_id: str) -> None:
-    """Go to a run."""
-    st.switch_page(RUN, query_params={"id": run_id})
-
-
-def open_sweep(sweep_id: str) -> None:
-    """Go to a sweep."""
-    st.switch_page(SWEEP, query_params={"id": sweep_id})
-
-
-def open_comparison(run_ids: Iterable[str]) -> None:
-    """Go to runs side by side."""
-    st.switch_page(COMPARE, query_params={"runs": ",".join(run_ids)})

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 import streamlit as st
 
 from flowlearner.client import Client, FlowLearnerError, NotFoundError
+from ui.components.history import watch_links
 from ui.components.text import plain
 
 # A picture of our own: Streamlit would fetch its icons for the browser's tab from the internet.
-ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24" fill="none" stroke="#1f6feb" stroke-width="2">
-<path d="M6 6 12 18M18 6 12 18"/><g fill="#1f6feb"><circle cx="6" cy="6" r="3"/><circle cx="18" cy="6" r="3"/>
+ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24">
+<path d="M6 6 12 18M18 6 12 18" fill="none" stroke="#0b57d0" stroke-width="2"/><g fill="#0b57d0"><circle cx="6" cy="6" r="3"/><circle cx="18" cy="6" r="3"/>
 <circle cx="12" cy="18" r="3"/></g></svg>"""
 # Streamlit leaves a sixth of the window empty above a page.
 CSS = """
@@ -21,7 +22,10 @@ CSS = """
 @media (min-width: 768px) {
   [data-testid="stMainBlockContainer"] { padding-left: 3rem; padding-right: 3rem; }
 }
+.st-key-history { display: none; }
+/* Grey enough to stand back, dark enough to be read. */
 [data-testid="stMetricLabel"] { opacity: 0.75; }
+[data-testid="stMain"] [data-testid="stCaptionContainer"] { color: inherit; opacity: 0.75; }
 [data-testid="stMain"] [data-testid="stPageLink"] a { padding-left: 0; }
 """
 
@@ -30,6 +34,7 @@ def set_up() -> None:
     """Say what holds for all pages."""
     st.set_page_config(page_title="flowlearner", page_icon=ICON, layout="wide")
     st.html(f"<style>{CSS}</style>")
+    watch_links()
 
 
 def get_client() -> Client:

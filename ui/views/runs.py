@@ -277,12 +277,11 @@ def _show_downloads(client: Client, wanted: dict[str, Any]) -> None:
 def _show_actions(client: Client, chosen: Sequence[Run], deleted: bool) -> None:
     ids = [r.id for r in chosen]
     st.markdown(f"{len(chosen)} selected", width="content")
-    if len(chosen) == 1 and st.button(
-        f"Open {short_id(ids[0])}", type="primary", icon=":material/open_in_new:"
-    ):
-        links.open_run(ids[0])
-    if len(chosen) > 1 and st.button("Compare", type="primary", icon=":material/compare_arrows:"):
-        links.open_comparison(ids)
+    if len(chosen) == 1:
+        links.link_run(ids[0], f"Open {short_id(ids[0])}")
+        links.link_clone(ids[0])
+    else:
+        links.link_comparison(ids)
     with st.popover("Tag", icon=":material/label:"), st.form("tag", border=False):
         name, value = st.text_input("Name"), st.text_input("Value")
         if st.form_submit_button("Set") and name:

@@ -61,10 +61,8 @@ def show() -> None:
             with actions:
                 if not chosen:
                     st.caption("Select a row to open it.")
-                elif st.button(
-                    f"Open {short_id(chosen[0].id)}", type="primary", icon=":material/open_in_new:"
-                ):
-                    links.open_sweep(chosen[0].id)
+                else:
+                    links.link_sweep(chosen[0].id, f"Open {short_id(chosen[0].id)}")
 
     draw()
     with st.container(horizontal=True):
