@@ -1,7 +1,8 @@
 """Lets links between pages be one step each in the browser's history.
 
 Streamlit makes two of a link with a query: first the new query at the old page, then the new page, and Back
-would lead to the first. So a click becomes what Forward would do: the address changes once, and the page follows.
+would lead to the first. So a click becomes what Forward would do: the address changes once, and the page
+follows.
 """
 
 from __future__ import annotations

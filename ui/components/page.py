@@ -13,9 +13,9 @@ from ui.components.history import watch_links
 from ui.components.text import plain
 
 # A picture of our own: Streamlit would fetch its icons for the browser's tab from the internet.
-ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24">
-<path d="M6 6 12 18M18 6 12 18" fill="none" stroke="#0b57d0" stroke-width="2"/><g fill="#0b57d0"><circle cx="6" cy="6" r="3"/><circle cx="18" cy="6" r="3"/>
-<circle cx="12" cy="18" r="3"/></g></svg>"""
+ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24" fill="#0b57d0">
+<path d="M6 6 12 18 18 6" fill="none" stroke="#0b57d0" stroke-width="2"/>
+<circle cx="6" cy="6" r="3"/><circle cx="18" cy="6" r="3"/><circle cx="12" cy="18" r="3"/></svg>"""
 # Streamlit leaves a sixth of the window empty above a page.
 CSS = """
 [data-testid="stMainBlockContainer"] { padding-top: 3.5rem; }
