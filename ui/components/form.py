@@ -21,7 +21,7 @@ MOST_ARTIFACTS = 50
 # Places of a slider over a logarithmic range.
 LOG_PLACES = 200
 MOST_PLACES = 500
-WIDTH = 460
+WIDTH = 420
 
 
 @dataclass

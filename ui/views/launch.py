@@ -86,7 +86,7 @@ def _show_form(client: Client, form: LaunchForm) -> None:
         if form.metrics
         else "A sweep searches for a metric; this workflow returns none.",
     )
-    left, right = st.columns([4, 3], gap="large")
+    left, right = st.columns([3, 2], gap="medium")
     with left:
         st.subheader("Parameters", anchor=False)
         if not form.fields:

@@ -61,7 +61,9 @@ def show() -> None:
             "Calls": ", ".join(detail.operators) or "—",
         }
     )
-    links.link_runs("See its runs", workflow=name)
+    with st.container(horizontal=True):
+        links.link_runs("See its runs", workflow=name)
+        st.page_link(links.LAUNCH, label=":primary[Launch it]", query_params={"workflow": name})
     if latest.doc:
         st.text(latest.doc)
     interface = make_interface(latest.interface)
