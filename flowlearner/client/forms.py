@@ -75,7 +75,9 @@ class Field:
         bounds: the declared range or list in the form in which a sweep takes it; empty where there is none.
         choices: texts of the values among which one is chosen.
         default: text of the default; None where there is none, or where it is None itself.
+        kept: text of what it is if it is left out: the default, or what the run had that is cloned.
         value: text that the field begins with; None as of `default`.
+        source: where the table or file came from that it begins with.
     """
 
     name: str
@@ -87,7 +89,9 @@ class Field:
     bounds: str = ""
     choices: tuple[str, ...] = ()
     default: str | None = None
+    kept: str | None = None
     value: str | None = None
+    source: str = ""
     columns: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
@@ -165,23 +169,27 @@ class Field:
         return ""
 
 
-def read_fields(interface: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> tuple[Field, ...]:
+def read_fields(interface: Mapping[str, Any], run: Mapping[str, Any], *, is_clone: bool) -> tuple[Field, ...]:
     """Return the fields for an interface in its JSON form.
 
     Args:
-        given: recorded parameters of a run, with which the fields begin.
+        run: recorded parameters of a run, with which the fields of its clone begin; of another run with the
+            same code tables and files alone are the same unless they are given.
     """
-    return tuple(_read_field(p, given or {}) for p in interface["params"])
+    return tuple(_read_field(p, run, is_clone) for p in interface["params"])
 
 
-def _read_field(param: Mapping[str, Any], given: Mapping[str, Any]) -> Field:
+def _read_field(param: Mapping[str, Any], run: Mapping[str, Any], is_clone: bool) -> Field:
     text, bounds = str(param["type"]), param["bounds"] or ""
     optional = text.endswith("| None") or text in ("Any", "Seed")
     default = show_text(param["default"])
     name = param["name"]
     kind = _choose_kind(text, param["kind"], bounds)
+    had = run.get(name)
     # It is stored nowhere, so that it has to be given again.
-    is_hidden = HIDDEN in json.dumps(given.get(name))
+    is_hidden = is_clone and HIDDEN in json.dumps(had)
+    kept = show_text(had) if is_clone and name in run else default
+    stored = had if isinstance(had, Mapping) and "hash" in had and kind in STORED else {}
     made = Field(
         name,
         kind,
@@ -192,7 +200,9 @@ def _read_field(param: Mapping[str, Any], given: Mapping[str, Any]) -> Field:
         bounds,
         (),
         None if is_hidden else default,
-        show_text(given[name]) if name in given else default,
+        kept,
+        show_text(stored) if stored else kept,
+        str(stored.get("source") or ""),
         param["columns"] or {},
     )
     choices = _list_choices(made)

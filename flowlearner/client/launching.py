@@ -91,7 +91,7 @@ class Launching:
             run_id=record.id,
             is_clone=bool(clone),
             doc=version.doc,
-            fields=read_fields(version.interface, record.params if clone else None),
+            fields=read_fields(version.interface, record.params, is_clone=bool(clone)),
             metrics=tuple(o["name"] for o in version.interface["outputs"] if o["kind"] == "metric"),
             experiment=record.experiment if clone else "default",
             tags=dict(record.tags) if clone else {},
@@ -355,7 +355,7 @@ def _check_params(form: LaunchForm, launch: Launch) -> None:
             value = launch.params[name]
             found = made.check(value) if isinstance(value, str) else ""
         else:
-            found = made.check(made.value)
+            found = made.check(made.kept)
         if found:
             problems.append(f"parameter '{name}': {found}")
     if problems:

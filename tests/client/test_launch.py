@@ -292,7 +292,8 @@ def test_a_form_begins_as_the_run_was_and_a_value_that_does_not_fit_says_so(
     assert (smallest.kind, smallest.value, smallest.bounds) == ("float", "1.0", "0..100")
     assert smallest.check("-1") == "expected a value in 0..100, found -1.0"
     assert smallest.check_domain("1..101") == "expected a value in 0..100, found 101.0"
-    assert client.make_form("mean").fields[0].value is None
+    again = client.make_form("mean").fields[0]
+    assert (again.value, again.kept, again.source) == (rows.value, None, str(place.folder / "rows.csv"))
     with pytest.raises(ParameterError):
         client.launch("guarded", {"token": 1, "other": 2})
 

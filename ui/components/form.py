@@ -61,7 +61,7 @@ def show_fields(client: Client, fields: Sequence[Field], key: str, *, varies: bo
             else:
                 answer = _ask(client, each, name)
                 problem = each.check(answer)
-                if answer != (each.value or ""):
+                if answer != (each.kept or ""):
                     given.params[each.name] = answer if answer else _read_empty(each)
             if problem:
                 given.problems[each.name] = problem
@@ -255,6 +255,8 @@ def _ask_place(client: Client, each: Field, key: str) -> str:
             )
             if each.kind != "model":
                 st.file_uploader("Or a file of yours", key=f"{key}-upload", on_change=upload)
+    if each.source and text == each.value:
+        st.caption(plain(f"As it was in {each.source}", 200))
     refused = state.pop(f"{key}-refused", None)
     if refused:
         show_problem(refused)
