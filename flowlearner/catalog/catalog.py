@@ -7,10 +7,11 @@ from types import TracebackType
 from flowlearner.catalog.connect import BUSY_TIMEOUT_S, Database
 from flowlearner.catalog.provenance import Provenance
 from flowlearner.catalog.schema import open_database
+from flowlearner.catalog.views import Views
 from flowlearner.errors import CatalogError
 
 
-class Catalog(Provenance):
+class Catalog(Provenance, Views):
     """Runs, sweeps, nodes, metrics, artifacts and cache entries in one database.
 
     Safe to use from several threads and by several processes at once. Every method is one transaction;

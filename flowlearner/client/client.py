@@ -35,6 +35,7 @@ from flowlearner.records import (
     OperatorSummary,
     OutputRecord,
     RunRecord,
+    SavedView,
     Status,
     SweepRecord,
     TrialRecord,
@@ -536,6 +537,36 @@ class Client(Replays, Provenance, Launching):
     def get_operator(self, name_or_fingerprint: str) -> OperatorDetail:
         """Return an operator with its versions, newest first, and the workflows that use it."""
         return self.catalog.get_operator(name_or_fingerprint)
+
+    # Views
+
+    def list_views(self) -> list[SavedView]:
+        """Return the lists of runs that were given a name, by name."""
+        return self.catalog.list_views()
+
+    def save_view(self, name: str, query: str) -> None:
+        """Give a list of runs a name, by which the pages offer it to everybody; an earlier one is replaced.
+
+        Args:
+            query: that of the address of the page, such as "workflow=delays&order=metric.auc".
+
+        Raises:
+            UsageError: the name is empty.
+
+        Example:
+            client.save_view("best delays", "workflow=delays&order=metric.auc")
+        """
+        if not name.strip():
+            raise UsageError("a view needs a name")
+        self.catalog.save_view(name.strip(), query)
+
+    def delete_view(self, name: str) -> None:
+        """Remove a view.
+
+        Raises:
+            NotFoundError: there is none of this name.
+        """
+        self.catalog.delete_view(name)
 
     # Keeping house
 

@@ -121,3 +121,31 @@ def test_nonsense_in_the_address_shows_a_page(runs: Filled, open_page: Open, par
     page = open_page(**params)
     assert not page.exception
     assert page.dataframe or page.info or page.error
+
+
+def test_a_list_is_saved_under_a_name_opened_and_removed(
+    own_runs: Filled, client: Client, open_page: Open
+) -> None:
+    page = open_page(workflow="line", q="param.rate < 1", columns=["param.rate", "metric.score"])
+    next(t for t in page.text_input if t.label == "Name").set_value("<b>lines</b>")
+    next(b for b in page.button if b.label == "Save this list").click()
+    page.run()
+    (view,) = client.list_views()
+    assert view.name == "<b>lines</b>"
+    assert view.query == "workflow=line&q=param.rate+%3C+1&columns=param.rate&columns=metric.score"
+    (link,) = [p.proto for p in page.get("page_link") if "lines" in p.proto.label]
+    assert "<" not in link.label.replace("\\<", "")
+    assert "columns=param.rate&columns=metric.score" in link.query_string
+    next(s for s in page.selectbox if s.label == "Remove").select("<b>lines</b>").run()
+    next(b for b in page.button if b.label == "Remove").click()
+    page.run()
+    assert client.list_views() == []
+    assert not page.exception
+
+
+def test_a_view_without_a_name_is_refused(own_runs: Filled, client: Client, open_page: Open) -> None:
+    page = open_page()
+    next(b for b in page.button if b.label == "Save this list").click()
+    page.run()
+    assert "needs a name" in page.error[0].value
+    assert client.list_views() == []

@@ -45,7 +45,7 @@ def link_workflow(name: str) -> None:
     st.page_link("views/workflows.py", label=_show(name), query_params={"name": name})
 
 
-def link_runs(label: str, **filters: str) -> None:
+def link_runs(label: str, **filters: str | list[str]) -> None:
     """Draw a link to the list of runs, filtered as its address says."""
     st.page_link(RUNS, label=_show(label), query_params=filters)
 

@@ -13,6 +13,7 @@ from ui.components import links
 from ui.components.page import get_client, show_page, telling
 from ui.components.status import COLORS, OPEN, make_status_column
 from ui.components.text import cut, get_zone, plain, short_id
+from ui.components.views import show_views
 from ui.frames import FIXED, choose_columns, list_names, make_runs, to_csv, to_parquet
 
 PAGE_SIZE = 50
@@ -38,7 +39,7 @@ def show() -> None:
     client = get_client()
     st.title("Runs", anchor=False)
     known = client.list_runs(limit=PAGE_SIZE)
-    query, which = _ask_query(known)
+    query, which = _ask_query(client, known)
     filters = _ask_filters(client, known, query, which)
     since = SINCE[filters.pop("since")]
     if since:
@@ -55,7 +56,7 @@ def show() -> None:
     _list(client, filters, count)
 
 
-def _ask_query(known: Sequence[Run]) -> tuple[str, str]:
+def _ask_query(client: Client, known: Sequence[Run]) -> tuple[str, str]:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         query = st.text_input(
             "Search",
@@ -77,6 +78,8 @@ def _ask_query(known: Sequence[Run]) -> tuple[str, str]:
                         args=(f"suggest-{kind}",),
                     )
         which = st.selectbox("Show", WHICH, key="which", bind="query-params", width=170)
+        with st.popover("Views", icon=":material/bookmark:", help="Lists that were given a name"):
+            show_views(client)
     return query or "", which
 
 
