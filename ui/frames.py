@@ -132,7 +132,10 @@ def group_by_seed(runs: Sequence[Run], metrics: Sequence[str]) -> pd.DataFrame:
     texts = {name: [cut(show_value(run.params.get(name)), LONGEST_CELL) for run in runs] for name in names}
     differing = {f"param.{name}": values for name, values in texts.items() if len(set(values)) > 1}
     keys = pd.DataFrame({"workflow": [run.workflow for run in runs], **differing})
-    place = keys.groupby(list(keys.columns), sort=False).ngroup()
+    numbers: dict[tuple[str, ...], int] = {}
+    place = pd.Series(
+        [numbers.setdefault(row, len(numbers)) for row in keys.itertuples(index=False, name=None)]
+    )
     table = keys.loc[~place.duplicated()].reset_index(drop=True)
     columns: dict[str, Any] = {"n": place.value_counts().sort_index()}
     for name in metrics:

@@ -16,7 +16,7 @@ from ui.components.text import cut, get_zone, plain, short_id, show_duration
 from ui.frames import make_nodes, make_timeline
 
 MOST_LINES = 500
-ROW_HEIGHT = 18
+ROW_HEIGHT = 22
 
 
 def show_nodes(client: Client, run: Run) -> None:
@@ -114,7 +114,7 @@ def _show_timeline(run: Run) -> None:
         .encode(
             x=alt.X("started:Q", title="seconds from the start of the first"),
             x2="finished:Q",
-            y=alt.Y("node:N", sort=None, title=None, axis=alt.Axis(labelLimit=180)),
+            y=alt.Y("node:N", sort=None, title=None, axis=alt.Axis(labelLimit=180, labelOverlap=False)),
             color=make_status_color(table["status"]),
             tooltip=["node:N", "status:N", alt.Tooltip("duration:Q", title="seconds", format=".3f")],
         )

@@ -144,12 +144,17 @@ def _show_columns(runs: Sequence[Run]) -> None:
     names = [n for kind in ("metric", "param") for n in list_names(runs)[kind]]
     if len(names) < 2:
         return
-    table = make_runs(runs, names, get_zone()).assign(label=[short_id(r.id) for r in runs])
     st.subheader("Any two columns", anchor=False)
     with st.container(horizontal=True):
         x = st.selectbox("Across", names, index=1, key="x", bind="query-params", format_func=_shorten)
         y = st.selectbox("Up", names, key="y", bind="query-params", format_func=_shorten)
-    show_scatter(pd.DataFrame({"x": table[x], "y": table[y], "label": table["label"]}), x, y)
+    labels = [short_id(r.id) for r in runs]
+    table = make_runs(runs, [x, y], get_zone())
+    points = pd.DataFrame({"x": table[x], "y": table[y], "label": labels}).dropna()
+    if points.empty:
+        st.caption("No run has both.")
+    else:
+        show_scatter(points, x, y)
     metrics = list_names(runs)["metric"]
     chosen = choose_columns(runs, 12)
     params = [n for n in chosen if n.startswith("param.")]
@@ -157,7 +162,9 @@ def _show_columns(runs: Sequence[Run]) -> None:
         return
     st.subheader("Parallel coordinates", anchor=False)
     metric = st.selectbox("Coloured by", metrics, key="color", bind="query-params", width=300)
-    show_parallel(make_parallel(table, [*params, metric], metric), [*params, metric], metric)
+    shown = [*params, metric]
+    table = make_runs(runs, shown, get_zone()).assign(label=labels)
+    show_parallel(make_parallel(table, shown, metric), shown, metric)
 
 
 def _shorten(name: str) -> str:

@@ -78,7 +78,7 @@ def _ask_query(client: Client, known: Sequence[Run]) -> tuple[str, str]:
                         args=(f"suggest-{kind}",),
                     )
         which = st.selectbox("Show", WHICH, key="which", bind="query-params", width=170)
-        with st.popover("Views", icon=":material/bookmark:", help="Lists that were given a name"):
+        with st.popover("Views", icon=":material/bookmark:", help="Lists that have a name"), telling():
             show_views(client)
     return query or "", which
 

@@ -1,4 +1,4 @@
-"""In what a run differs from its parent and its commit, what came of reproducing runs, who is alive, views."""
+"""How a run differs from its parent and its commit, what came of reproducing runs, who is alive, views."""
 
 from __future__ import annotations
 
