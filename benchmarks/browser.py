@@ -20,7 +20,8 @@ LIMIT_S = 60.0
 HERE = Path(__file__).resolve().parent
 # The title is there, nothing is being computed, and nothing is shown that is not up to date or not drawn yet.
 SETTLED = """() => document.querySelector('[data-testid="stHeading"]')
-    && !document.querySelector('[data-testid="stStatusWidget"], [data-testid="stSkeleton"], [data-stale="true"]')
+    && !document.querySelector('[data-testid="stStatusWidget"], [data-testid="stSkeleton"]')
+    && !document.querySelector('[data-stale="true"]')
     && [...document.querySelectorAll('[data-testid="stDataFrame"]')].every(e => e.querySelector('canvas'))"""
 
 
