@@ -72,9 +72,7 @@ def running_server(home: str) -> Iterator[str]:
 @contextmanager
 def running_ray(env: Mapping[str, str]) -> Iterator[str]:
     """Keep a Ray cluster of two processors while a benchmark runs; gives its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = find_free_port()
     # Its commands are in the package, whatever the PATH; `ray stop` would end the clusters of others, too.
     command = [sys.executable, "-c", "from ray.scripts.scripts import main; main()", "start", "--head"]
     command += [
@@ -94,6 +92,13 @@ def running_ray(env: Mapping[str, str]) -> Iterator[str]:
         # It passes the signal on to what it has started.
         head.terminate()
         head.wait()
+
+
+def find_free_port() -> int:
+    """Return a port of this machine that nothing listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 def _await_port(port: int, process: subprocess.Popen[bytes]) -> None:

@@ -20,7 +20,7 @@ HERE = Path(__file__).resolve().parent
 RESULTS = HERE.parent / "bench-results"
 TIME_LIMIT_S = 1800
 # Those that run only where they are named, or with --long: they take more than some minutes.
-LONG = ("sweep_asha",)
+LONG = ("pages", "sweep_asha")
 
 
 def find_benchmarks(names: list[str], long: bool = False) -> list[Path]:

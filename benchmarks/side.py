@@ -31,10 +31,13 @@ class Side:
         module: name of the module in `sides`.
         words: what its `make` is given.
         env: the environment of the process; this one's where it is left out.
+        python: the interpreter, of an environment that has what the side needs; this one's if left out.
     """
 
-    def __init__(self, module: str, *words: str, env: Mapping[str, str] | None = None) -> None:
-        self._command = [sys.executable, str(HERE / "side.py"), module, *words]
+    def __init__(
+        self, module: str, *words: str, env: Mapping[str, str] | None = None, python: str = sys.executable
+    ) -> None:
+        self._command = [python, str(HERE / "side.py"), module, *words]
         self._env = env
         self._process: subprocess.Popen[str] | None = None
 

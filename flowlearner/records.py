@@ -408,6 +408,19 @@ class ArtifactUse:
 
 
 @dataclass(frozen=True)
+class SavedView:
+    """A list of runs that somebody wants to see again.
+
+    Attributes:
+        query: that of the address of the list's page, such as "workflow=delays&order=metric.auc".
+    """
+
+    name: str
+    query: str
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True)
 class SweepRecord:
     """A search over a workflow's parameters.
 

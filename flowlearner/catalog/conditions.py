@@ -402,7 +402,7 @@ class Compiler:
 def is_among(runs: Select[tuple[str]], one_by_one: bool) -> Condition:
     """Return whether a run is one of `runs`, a selection of run ids; see `Compiler` for `one_by_one`."""
     if one_by_one:
-        return runs.where(runs.selected_columns[0] == _c.id).exists()
+        return runs.where(runs.selected_columns[0] == _c.id).correlate(t.RUN).exists()
     return _c.id.in_(runs)
 
 

@@ -29,6 +29,7 @@ NEWEST_FIRST = (_c.created_us.desc(), _c.id)
 VALUE_TABLES: dict[str, Any] = {"metric": t.METRIC, "param": t.PARAM, "tag": t.TAG, "change": t.CHANGE}
 MOST_NAMES_SUGGESTED = 1000
 NEWEST_LOOKED_AT = 2000
+FIRST_LOOKED_AT = 1000
 """How many runs a search looks at one by one, before it collects all runs that fit each comparison."""
 
 
@@ -98,8 +99,11 @@ class Listing(Reading):
         with self.database.read() as connection:
             offset = max(offset, 0)
             ids = None
-            if descending and limit is not None and _find_attribute_name(order_by) == "created":
-                ids = self._find_newest(connection, wanted, limit, offset)
+            if limit is not None:
+                if descending and _find_attribute_name(order_by) == "created":
+                    ids = self._find_newest(connection, wanted, limit, offset)
+                elif _find_attribute_name(order_by) not in ATTRIBUTES:
+                    ids = self._find_first(connection, wanted, order_by, descending, limit, offset)
             if ids is None:
                 where = self._conditions(connection, wanted)
                 ids = _list_ids(connection, where, order_by, descending, limit, offset)
@@ -157,6 +161,37 @@ class Listing(Reading):
         if since is None:
             return list(connection.scalars(page(newest, limit, offset)))
         ids = list(connection.scalars(page(newest.where(_c.created_us >= since), limit, offset)))
+        return ids if len(ids) >= limit else None
+
+    def _find_first(
+        self,
+        connection: Connection,
+        wanted: Filter,
+        order_by: str,
+        descending: bool,
+        limit: int,
+        offset: int,
+    ) -> list[str] | None:
+        """Return a page of runs in the order of a value where the first values fill it; None where not."""
+        order = _parse_order(order_by)
+        if order.kind not in VALUE_TABLES:
+            return None
+        table, has, value = _list_values(order.kind, clean(order.text))[0]
+        mine = [table.c.name == clean(order.text), has]
+        values = select(value).where(*mine).order_by(_direct(value, descending))
+        # Behind this one nobody looks, nor at those that are equal to it: their order is not theirs alone.
+        bound = connection.scalar(values.offset(FIRST_LOOKED_AT).limit(1))
+        if bound is None:
+            return None
+        shown, where = self._split_conditions(connection, wanted, one_by_one=True)
+        near = value > bound if descending else value < bound
+        first = (
+            select(_c.id)
+            .select_from(table.join(t.RUN, table.c.run_id == _c.id))
+            .where(*mine, near, *shown, *where)
+            .order_by(_direct(value, descending), *NEWEST_FIRST)
+        )
+        ids = list(connection.scalars(page(first, limit, offset)))
         return ids if len(ids) >= limit else None
 
     def _conditions(self, connection: Connection, wanted: Filter) -> list[ColumnElement[bool]]:
@@ -316,21 +351,11 @@ def _list_ids_by_value(
 
 
 def _list_stages(where: Sequence[Any], kind: str, name: str, descending: bool) -> list[Select[tuple[str]]]:
-    table: Any
-    rest: list[Any] = []
-    if kind == "metric":
-        table = t.METRIC
-        stages = [(table.c.is_finite.is_(True), table.c.value)]
-        # A run whose metric is NaN or infinite comes before those that have none.
-        rest = [table.c.run_id.is_(None)]
-    elif kind == "param":
-        # Numbers by size, then texts by letters.
-        table = t.PARAM
-        number, text = table.c.number, table.c.text
-        stages = [(number.is_not(None), number), (and_(number.is_(None), text.is_not(None)), text)]
-    else:
-        table = t.TAG
-        stages = [(table.c.name == name, table.c.value)]
+    values = _list_values(kind, name)
+    table = values[0][0]
+    stages = [(has, value) for _, has, value in values]
+    # A run whose metric is NaN or infinite comes before those that have none.
+    rest = [table.c.run_id.is_(None)] if kind == "metric" else []
     mine = and_(table.c.run_id == _c.id, table.c.name == name)
     joined = select(_c.id).select_from(table.join(t.RUN, table.c.run_id == _c.id))
     valued = [
@@ -341,6 +366,18 @@ def _list_stages(where: Sequence[Any], kind: str, name: str, descending: bool) -
     outer = select(_c.id).select_from(t.RUN.outerjoin(table, mine))
     others = outer.where(or_(table.c.run_id.is_(None), has_none), *where)
     return [*valued, others.order_by(*rest, *NEWEST_FIRST)]
+
+
+def _list_values(kind: str, name: str) -> list[tuple[Any, Any, Any]]:
+    """Return a table, what its rows fulfil that have a value, and the value; those that come first, first."""
+    if kind == "metric":
+        return [(t.METRIC, t.METRIC.c.is_finite.is_(True), t.METRIC.c.value)]
+    if kind == "param":
+        # Numbers by size, then texts by letters.
+        number, text = t.PARAM.c.number, t.PARAM.c.text
+        is_text = and_(number.is_(None), text.is_not(None))
+        return [(t.PARAM, number.is_not(None), number), (t.PARAM, is_text, text)]
+    return [(t.TAG, t.TAG.c.name == name, t.TAG.c.value)]
 
 
 def _direct(column: Any, descending: bool) -> Any:

@@ -453,6 +453,16 @@ class LeaseRow(Base, table=True):
     period_us: int = _whole()
 
 
+class SavedViewRow(Base, table=True):
+    """A list of runs that somebody wants to see again; `query` is that of the address of its page."""
+
+    __tablename__ = "saved_view"
+
+    name: str = _key()
+    query: str = _text()
+    created_us: int = _whole()
+
+
 METADATA: MetaData = Base.metadata
 
 
@@ -482,3 +492,4 @@ LOG_LINE = _table("log_line")
 FILE_HASH = _table("file_hash")
 TABLE_HASH = _table("table_hash")
 LEASE = _table("lease")
+SAVED_VIEW = _table("saved_view")

@@ -65,6 +65,7 @@ COMMANDS = {
         "Look",
         "Say which of the changes between two runs moved a metric, and by how much.",
     ),
+    "ui": ("pages", "ui", "Look", "Show the catalog in a browser, until Ctrl-C."),
     "up": ("services", "up", "Services", "Start the services in the background and wait for them."),
     "down": ("services", "down", "Services", "Stop the services."),
     "status": ("services", "status", "Services", "Show which services run, and where."),

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from flowlearner.cli.detach import Detach, launch_and_print, resume_and_print
 from flowlearner.cli.display import RunDisplay
 from flowlearner.cli.options import AsJson, RunId, read_assignments
 from flowlearner.cli.output import emit, get_out
@@ -86,6 +87,7 @@ def clone(
     current: Current = False,
     no_cache: NoCache = False,
     executor: Executor = None,
+    detach: Detach = False,
     json: AsJson = False,
 ) -> None:
     """Run a run again with changes: other values of parameters, other operators."""
@@ -96,6 +98,12 @@ def clone(
             "nothing changes: give --set NAME=VALUE or --replace NODE=OPERATOR; "
             f"`flowlearner runs rerun {run}` runs it as it was"
         )
+    if detach:
+        if operators or current or executor:
+            raise UsageError("--detach goes without --replace, --current and --executor")
+        cache = False if no_cache else None
+        launch_and_print("run", json, clone=run, params=changes, cache=cache, command=show_command())
+        return
     request = Request(changes, operators, True, current, not no_cache, executor, show_command())
     _make(run, request, json)
 
@@ -106,10 +114,17 @@ def resume(
     param: Secrets = None,
     current: Current = False,
     executor: Executor = None,
+    detach: Detach = False,
     json: AsJson = False,
 ) -> None:
     """Go on with a run that failed, was cancelled or crashed, as a new run: what is missing runs."""
-    request = Request(read_changes(change, param), {}, True, current, True, executor, show_command())
+    changes = read_changes(change, param)
+    if detach:
+        if change or current or executor:
+            raise UsageError("--detach goes without --set, --current and --executor")
+        resume_and_print("run", json, run, secrets=changes, command=show_command())
+        return
+    request = Request(changes, {}, True, current, True, executor, show_command())
     _make(run, request, json, goes_on=True)
 
 

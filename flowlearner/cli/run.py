@@ -13,6 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from flowlearner.cli.detach import Detach, launch_and_print, show_texts
 from flowlearner.cli.display import RunDisplay
 from flowlearner.cli.options import AsJson, make_command, read_assignments
 from flowlearner.cli.output import emit, get_out
@@ -72,7 +73,7 @@ def _check(
 
 def _run(
     ctx: typer.Context,
-    target: Target,  # noqa: ARG001 - read by WorkflowCommand
+    target: Target,
     param: Assignments = None,
     experiment: Annotated[
         str | None,
@@ -108,10 +109,27 @@ def _run(
     plan: Annotated[
         bool, typer.Option("--plan", help="Say what would run and what the cache has; run nothing.")
     ] = False,
+    detach: Detach = False,
     json: AsJson = False,
 ) -> None:
     call: Call = ctx.meta[META]
     params = read_parameters(call, param or [])
+    if detach:
+        if plan or refresh or executor:
+            raise UsageError("--detach goes without --plan, --refresh and --executor: it runs on Prefect")
+        launch_and_print(
+            "run",
+            json,
+            target,
+            params=show_texts(params),
+            experiment=experiment,
+            tags=read_assignments(tag or [], "--tag"),
+            notes=note,
+            seed=run_seed,
+            cache=False if no_cache else None,
+            command=show_command(),
+        )
+        return
     configured = _get_workflow(call).with_options(
         experiment=experiment,
         tags=read_assignments(tag or [], "--tag") or None,

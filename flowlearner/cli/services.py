@@ -21,6 +21,7 @@ from flowlearner.config import Settings, get_settings
 from flowlearner.engine.crashes import settle_all
 from flowlearner.engine.server import ensure_server, get_server, stop_server
 from flowlearner.errors import ServerError
+from flowlearner.pages import ensure_pages, get_pages, stop_pages
 from flowlearner.schedule.runner import choose_pool, ensure_runner, get_runner, stop_runner
 from flowlearner.sweep.warm import ensure_ray, get_ray, stop_warm
 
@@ -30,6 +31,7 @@ TITLES = {
     "prefect": "the local Prefect server",
     "ray": "the local Ray cluster",
     "schedules": "the process that runs schedules",
+    "ui": "the catalog's pages",
 }
 # Where a service of one's own is named.
 SETTINGS = {"prefect": "PREFECT_API_URL", "ray": "FLOWLEARNER_RAY_ADDRESS"}
@@ -65,6 +67,7 @@ class _Service:
 
 def _look(settings: Settings) -> list[_Service]:
     server, ray, runner = get_server(settings), get_ray(settings), get_runner(settings)
+    pages = get_pages(settings)
     page = f"{server.page_url}/work-pools/work-pool/{choose_pool(settings, server)}" if runner.pid else ""
     return [
         _Service(
@@ -78,6 +81,7 @@ def _look(settings: Settings) -> list[_Service]:
         ),
         _Service("ray", ray.state, ray.address or None, ray.address, ray.pid, ray.started_at),
         _Service("schedules", runner.state, page or None, page, runner.pid, runner.started_at),
+        _Service("ui", pages.state, pages.url or None, pages.url, pages.pid, pages.started_at),
     ]
 
 
@@ -113,13 +117,14 @@ def _up(
     before = {name for name, state in states.items() if state == "running"}
     # One that does not answer is told before anything else is started.
     url = ensure_server(settings, say) if states["prefect"] != "stopped" else ""
-    with ThreadPoolExecutor(1) as helper:
-        # Both take seconds to start.
-        getting_ray = helper.submit(ensure_ray, settings, say)
+    with ThreadPoolExecutor(2) as helpers:
+        # Each takes seconds to start.
+        others = [helpers.submit(ensure, settings, say) for ensure in (ensure_ray, ensure_pages)]
         url = url or ensure_server(settings, say)
         settle_all(settings, url)
         ensure_runner(settings, url, say)
-        getting_ray.result()
+        for other in others:
+            other.result()
     services = _look(settings)
     _show(services, json)
     if foreground:
@@ -153,6 +158,8 @@ def _stop(settings: Settings, names: list[str]) -> list[str]:
     """Stop services; return those that were running, in the order in which they were stopped."""
     stopped = []
     # The server last: until then runs that end can say so.
+    if "ui" in names and stop_pages(settings):
+        stopped.append("ui")
     if "schedules" in names and stop_runner(settings):
         stopped.append("schedules")
     if "ray" in names and stop_warm(settings):

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from flowlearner.cli.detach import Detach, launch_and_print, show_texts
 from flowlearner.cli.options import AsJson, make_command, read_assignments
 from flowlearner.cli.output import complain, emit, get_out
 from flowlearner.cli.parameters import META, Call, WorkflowCommand, read_parameters
@@ -158,6 +159,7 @@ def _sweep(
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Take nothing from the cache; trials still share their work.")
     ] = False,
+    detach: Detach = False,
     json: AsJson = False,
 ) -> None:
     call: Call = ctx.meta[META]
@@ -185,7 +187,35 @@ def _sweep(
         notes=_first(note, read.notes, mine.notes),
         command=hide_secrets(show_command(), _list_secrets(workflow, fixed)),
     )
+    if detach:
+        _launch(
+            prepare_sweep(workflow, domains, fixed, options, get_settings()), target or read.workflow, json
+        )
+        return
     sweep_and_print(workflow, domains, fixed, options, json, target or read.workflow)
+
+
+def _launch(submission: SweepSubmission, target: str | None, as_json: bool) -> None:
+    options = submission.options
+    names = ("trials", "search", "stop", "seed", "parallel", "max_failures", "executor")
+    launch_and_print(
+        "sweep",
+        as_json,
+        target,
+        params=show_texts(submission.fixed),
+        sweep={
+            "space": submission.space.describe(),
+            "metric": submission.objective.metrics,
+            "mode": submission.objective.modes,
+            **{name: getattr(options, name) for name in names},
+        },
+        experiment=options.experiment,
+        tags=options.tags,
+        notes=options.notes,
+        seed=options.run_seed,
+        cache=options.cache,
+        command=options.command,
+    )
 
 
 sweep = make_command("sweep", SUMMARY, _sweep, cls=SweepCommand, epilog=EPILOG)

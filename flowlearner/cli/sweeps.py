@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from flowlearner.cli.detach import Detach, resume_and_print
 from flowlearner.cli.options import AsJson, Limit, make_group, read_assignments
 from flowlearner.cli.output import emit, get_out
 from flowlearner.cli.runs import say_unknown_names
@@ -102,19 +103,23 @@ def stop_sweep(sweep: SweepId, json: AsJson = False) -> None:
 
 
 @app.command("resume")
-def resume_sweep(sweep: SweepId, param: Secrets = None, json: AsJson = False) -> None:
+def resume_sweep(sweep: SweepId, param: Secrets = None, detach: Detach = False, json: AsJson = False) -> None:
     """Go on with a sweep that was stopped or crashed: exactly the trials that are missing."""
-    _go_on("resume_sweep", sweep, param, json)
+    _go_on("resume_sweep", sweep, param, detach, json)
 
 
 @app.command("retry")
-def retry_sweep(sweep: SweepId, param: Secrets = None, json: AsJson = False) -> None:
+def retry_sweep(sweep: SweepId, param: Secrets = None, detach: Detach = False, json: AsJson = False) -> None:
     """Run the failed trials of a sweep again."""
-    _go_on("retry_sweep", sweep, param, json)
+    _go_on("retry_sweep", sweep, param, detach, json)
 
 
-def _go_on(action: str, sweep_id: str, param: list[str] | None, as_json: bool) -> None:
+def _go_on(action: str, sweep_id: str, param: list[str] | None, detach: bool, as_json: bool) -> None:
     secrets = read_assignments(param or [], "-p")
+    if detach:
+        retry = action == "retry_sweep"
+        resume_and_print("sweep", as_json, sweep_id, retry=retry, secrets=secrets)
+        return
     display = SweepDisplay(live=not as_json and sys.stdout.isatty())
     with Client() as client:
         sweep = client.get_sweep(sweep_id)

@@ -15,6 +15,7 @@ from flowlearner.artifacts import ArtifactStore, get_codec
 from flowlearner.catalog import Catalog, upgrade_catalog
 from flowlearner.client.comparison import Comparison, compare
 from flowlearner.client.garbage import GarbageReport, collect_garbage
+from flowlearner.client.launching import Launching
 from flowlearner.client.provenance import Provenance
 from flowlearner.client.replays import Replays
 from flowlearner.client.run import Run, is_abandoned, settle
@@ -34,6 +35,7 @@ from flowlearner.records import (
     OperatorSummary,
     OutputRecord,
     RunRecord,
+    SavedView,
     Status,
     SweepRecord,
     TrialRecord,
@@ -45,7 +47,7 @@ OPEN = (Status.PENDING, Status.RUNNING)
 CANCEL_POLL_S = 0.1
 
 
-class Client(Replays, Provenance):
+class Client(Replays, Provenance, Launching):
     """Access to the catalog and the artifacts. It opens them on first use, and threads may share it.
 
     Wherever a run is named by its id, any prefix will do that only one run has.
@@ -68,6 +70,9 @@ class Client(Replays, Provenance):
     @property
     def catalog(self) -> Catalog:
         with self._lock:
+            if self._catalog is not None and self._catalog.is_replaced():
+                self._catalog.close()
+                self._catalog = None
             if self._catalog is None:
                 # A reader leaves the tables as they are; the next run, or `catalog upgrade`, upgrades them.
                 self._catalog = Catalog(self.settings.catalog_url, upgrade=False)
@@ -468,6 +473,17 @@ class Client(Replays, Provenance):
         self.store.check(artifact)
         return codec.decode(self.store.open(artifact), Any, artifact.type)
 
+    def read_artifact(self, hash_: str) -> bytes:
+        """Return the stored bytes of a value as they are; they are verified first.
+
+        Raises:
+            NotFoundError: no such artifact.
+            ArtifactError: the bytes are missing or damaged.
+        """
+        artifact = self.find_artifact(hash_)
+        self.store.check(artifact)
+        return self.store.open(artifact).read()
+
     def save_output(self, run_id: str, name: str, path: str | Path) -> Path:
         """Write an output to a file: a table as .parquet, .csv, .tsv, .json or .arrow, others in their form.
 
@@ -521,6 +537,36 @@ class Client(Replays, Provenance):
     def get_operator(self, name_or_fingerprint: str) -> OperatorDetail:
         """Return an operator with its versions, newest first, and the workflows that use it."""
         return self.catalog.get_operator(name_or_fingerprint)
+
+    # Views
+
+    def list_views(self) -> list[SavedView]:
+        """Return the lists of runs that were given a name, by name."""
+        return self.catalog.list_views()
+
+    def save_view(self, name: str, query: str) -> None:
+        """Give a list of runs a name, by which the pages offer it to everybody; an earlier one is replaced.
+
+        Args:
+            query: that of the address of the page, such as "workflow=delays&order=metric.auc".
+
+        Raises:
+            UsageError: the name is empty.
+
+        Example:
+            client.save_view("best delays", "workflow=delays&order=metric.auc")
+        """
+        if not name.strip():
+            raise UsageError("a view needs a name")
+        self.catalog.save_view(name.strip(), query)
+
+    def delete_view(self, name: str) -> None:
+        """Remove a view.
+
+        Raises:
+            NotFoundError: there is none of this name.
+        """
+        self.catalog.delete_view(name)
 
     # Keeping house
 

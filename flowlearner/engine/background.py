@@ -1,4 +1,4 @@
-"""What the services that run in the background have in common: locks, logs, ports, and their end."""
+"""What the services that run in the background have in common: begin and end, locks, logs, ports."""
 
 from __future__ import annotations
 
@@ -6,13 +6,51 @@ import contextlib
 import fcntl
 import os
 import socket
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 HOST = "127.0.0.1"
 POLL_S = 0.05
 TAIL_LINES = 15
+
+# The shell notes its own pid, then becomes the service.
+_BECOME = (
+    'printf \'{"pid": %d, "session": %d, %s\' "$$" "$1" "$3" > "$2.new" && '
+    'mv "$2.new" "$2" && shift 3 && exec "$@"'
+)
+# The session's leader starts it and ends at once, so that it is nobody's child and nobody has to collect it.
+_DETACH = '/bin/sh -c "$0" sh "$$" "$@" &'
+
+
+def start_detached(
+    command: Sequence[str], *, state_path: Path, note: str, lock: int, log_path: Path, env: Mapping[str, str]
+) -> None:
+    """Start a service as nobody's child, in a session of its own; it holds a lock for as long as it lives.
+
+    Its pid and session are noted before it begins: at no moment does one run that nobody knows.
+
+    Args:
+        state_path: where it is noted, as JSON.
+        note: what else is noted, JSON without its first brace.
+        lock: descriptor of the lock, which is held already; what the service starts does not inherit it.
+
+    Raises:
+        OSError, subprocess.CalledProcessError: it cannot be started.
+    """
+    with log_path.open("wb") as log:
+        subprocess.run(
+            ["/bin/sh", "-c", _DETACH, _BECOME, str(state_path), note, *command],
+            cwd=state_path.parent,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=[lock],
+            start_new_session=True,
+            check=True,
+        )
 
 
 def is_held(path: Path) -> bool:

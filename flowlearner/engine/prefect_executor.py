@@ -288,12 +288,7 @@ def run_body(
         chosen = replace(options, executor="prefect", tags={**options.tags, **_deployment_tags(flow_run)})
         given = _from_prefect(definition, parameters)
         call = _Call(prepare(definition, given, chosen, get_settings(), listener))
-    # A flow that one of the nodes calls is a run of its own.
-    token = _call.set(None)
-    try:
-        result = _run_in_flow(call, flow_run)
-    finally:
-        _call.reset(token)
+    result = _run_in_flow(call, flow_run)
     flow = context.flow if context else None
     if flow is not None and flow.retries and isinstance(result, State) and result.is_failed():
         # Prefect makes a flow again that raised; one that returned what failed waits for ever.
@@ -301,9 +296,17 @@ def run_body(
     return result
 
 
+def run_prepared(submission: Submission) -> Any:
+    """Do what a flow does with a run that was prepared in it."""
+    context = FlowRunContext.get()
+    return _run_in_flow(_Call(submission), context.flow_run if context else None)
+
+
 def _run_in_flow(call: _Call, flow_run: Any) -> Any:
     submission = call.submission
     ended: list[State[Any]] = []
+    # A flow that one of the nodes calls is a run of its own.
+    token = _call.set(None)
 
     def remember(status: Status, error: ErrorInfo | None) -> None:
         if status is Status.FAILED:
@@ -328,6 +331,8 @@ def _run_in_flow(call: _Call, flow_run: Any) -> Any:
         if isinstance(error, KeyboardInterrupt):
             return ended[0] if ended else Cancelled(message="interrupted")
         return ended[0] if ended else Failed(message=f"{type(error).__name__}: {error}")
+    finally:
+        _call.reset(token)
     return ended[0] if ended else call.run_id
 
 

@@ -223,8 +223,12 @@ def execute(
         UsageError, InputError, PlatformError: before the run began, or the platform failed in it.
         KeyboardInterrupt: Ctrl-C; the run is recorded as CANCELLED.
     """
-    submission = prepare(definition, params, options, settings, listener, origin)
-    if options.executor == "prefect":
+    return execute_submission(prepare(definition, params, options, settings, listener, origin), run_flow)
+
+
+def execute_submission(submission: Submission, run_flow: Callable[[Submission], str] | None = None) -> str:
+    """Run what was prepared to its end and return the run's id; see `execute`."""
+    if submission.options.executor == "prefect":
         assert run_flow is not None, "the caller passes how a flow is run"
         return run_flow(submission)
     with LocalLauncher() as launcher:

@@ -6,7 +6,7 @@ import contextlib
 import importlib
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flowlearner.artifacts import ArtifactStore
@@ -18,7 +18,7 @@ from flowlearner.engine.base import EXECUTORS, Origin, RunListener, RunOptions
 from flowlearner.engine.binding import is_named
 from flowlearner.engine.crashes import take_over
 from flowlearner.engine.given import as_json, is_plain
-from flowlearner.engine.submit import execute, opened
+from flowlearner.engine.submit import Submission, execute_submission, opened, prepare
 from flowlearner.errors import ArtifactError, InputError, NotFoundError, UsageError, shorten, suggest
 from flowlearner.graph import Graph, Literal
 from flowlearner.operation import Operator, is_restoring
@@ -48,6 +48,7 @@ class Request:
         executor: "prefect" or "local"; the run's own if left out.
         command: the command line, for the record.
         is_same: it runs as it was, so that of parameters only secrets may be given.
+        options: experiment, tags, notes and seed that take the place of the run's own.
     """
 
     params: Mapping[str, Any] = field(default_factory=dict)
@@ -58,6 +59,7 @@ class Request:
     executor: str | None = None
     command: str = ""
     is_same: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class Restored:
     def make_options(self) -> RunOptions:
         run, request = self.run, self.request
         own = run.executor if run.executor in EXECUTORS else EXECUTORS[0]
-        return RunOptions(
+        kept = RunOptions(
             experiment=run.experiment,
             tags=run.tags,
             notes=run.notes,
@@ -96,6 +98,7 @@ class Restored:
             parent_id=run.id,
             command=request.command,
         )
+        return replace(kept, **request.options)
 
 
 def run_again(
@@ -122,11 +125,6 @@ def resume_run(
     Raises:
         UsageError: it completed, still runs, or is a trial; else as for `run_again`.
     """
-    if run.sweep_id is None and not run.status.is_final:
-        with opened(settings) as (catalog, _):
-            take_over(catalog, run, (listener or RunListener()).say)
-            run = catalog.get_run(run.id)
-    check_unfinished(run)
     return _execute(run, request, settings, listener, goes_on=True)
 
 
@@ -154,7 +152,35 @@ def check_unfinished(run: RunRecord) -> None:
 def _execute(
     run: RunRecord, request: Request, settings: Settings, listener: RunListener | None, *, goes_on: bool
 ) -> str:
+    with opened_submission(run, request, settings, listener, goes_on=goes_on) as submission:
+        run_flow = None
+        if submission.options.executor == "prefect":
+            # Prefect is loaded where it is used.
+            run_flow = importlib.import_module("flowlearner.engine.prefect_executor").run_flow
+        return execute_submission(submission, run_flow)
+
+
+@contextlib.contextmanager
+def opened_submission(
+    run: RunRecord,
+    request: Request,
+    settings: Settings,
+    listener: RunListener | None = None,
+    *,
+    goes_on: bool = False,
+) -> Iterator[Submission]:
+    """Give a new run of an earlier one, checked and not begun; within the block its code can be imported.
+
+    Args:
+        goes_on: it did not complete, and only what is missing runs.
+    """
     listener = listener or RunListener()
+    if goes_on:
+        if run.sweep_id is None and not run.status.is_final:
+            with opened(settings) as (catalog, _):
+                take_over(catalog, run, listener.say)
+                run = catalog.get_run(run.id)
+        check_unfinished(run)
     with contextlib.ExitStack() as stack:
         with opened(settings) as (catalog, store):
             restored = stack.enter_context(opened_run(run, request, catalog, store, settings, listener))
@@ -168,11 +194,7 @@ def _execute(
                 changes=tuple(list_changes(restored, catalog)),
             )
         options = restored.make_options()
-        run_flow = None
-        if options.executor == "prefect":
-            # Prefect is loaded where it is used.
-            run_flow = importlib.import_module("flowlearner.engine.prefect_executor").run_flow
-        return execute(code.definition, restored.params, options, settings, listener, run_flow, origin)
+        yield prepare(code.definition, restored.params, options, settings, listener, origin)
 
 
 @contextlib.contextmanager
@@ -193,10 +215,13 @@ def opened_run(
         if request.is_same:
             _refuse_changes(run, definition, given)
         params = read_params(run, definition, given, catalog)
+        seed = request.options.get("seed", run.run_seed)
+        if seed != run.run_seed:
+            params = {n: v for n, v in params.items() if n in given or not _is_run_seed(run, definition, n)}
         for name in list_dropped(run, definition):
             listener.say(f"Workflow '{run.workflow}' has no parameter '{name}' any more; it is left out.")
         check_stored(params, catalog, store)
-        static = bind_params(definition, params, run.run_seed).static
+        static = bind_params(definition, params, seed).static
         with warnings.catch_warnings():
             # It is compiled once more when the run is made, and warns then.
             warnings.simplefilter("ignore", CompileWarning)
@@ -207,6 +232,12 @@ def opened_run(
         pinned = {} if request.current else pin_named(run, graph, catalog)
         code = include_operators(code, operators.values(), settings.snapshot_limit_bytes)
         yield Restored(run, code, params, operators, graph, pinned, request)
+
+
+def _is_run_seed(run: RunRecord, definition: Definition, name: str) -> bool:
+    """Tell whether a parameter had the seed of its run, as far as the record says."""
+    param = definition.interface.by_name.get(name)
+    return param is not None and param.takes_run_seed and run.params.get(name) == run.run_seed
 
 
 def _refuse_changes(run: RunRecord, definition: Definition, given: Mapping[str, Any]) -> None:

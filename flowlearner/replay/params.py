@@ -60,8 +60,8 @@ def list_dropped(run: RunRecord, definition: Definition) -> list[str]:
     return [name for name in run.params if name not in definition.interface.by_name]
 
 
-def read_texts(definition: Definition, texts: Mapping[str, str]) -> dict[str, Any]:
-    """Return values of parameters that are given as texts.
+def read_texts(definition: Definition, texts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values of parameters that are given as texts; what is no text stays as it is.
 
     Raises:
         ParameterError: a name is unknown, or a text is not of the parameter's type; all mistakes are listed.
@@ -76,7 +76,7 @@ def read_texts(definition: Definition, texts: Mapping[str, str]) -> dict[str, An
             problems.append(definition.interface.explain_unknown(name))
             continue
         try:
-            values[param.name] = read_param(definition, param, text)
+            values[param.name] = read_param(definition, param, text) if isinstance(text, str) else text
         except ParameterError as error:
             problems.append(str(error))
     if problems:

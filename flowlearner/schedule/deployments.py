@@ -12,8 +12,7 @@ import inspect
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -29,6 +28,7 @@ from prefect.client.schemas.filters import (
     DeploymentFilterId,
     DeploymentFilterTags,
     FlowRunFilter,
+    FlowRunFilterName,
     FlowRunFilterState,
     FlowRunFilterStateType,
     WorkPoolFilter,
@@ -44,7 +44,7 @@ from prefect.client.schemas.sorting import DeploymentSort, FlowRunSort
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectHTTPStatusError
 from prefect.server.schemas import schedules as firing
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from prefect.states import Scheduled
+from prefect.states import Cancelled, Cancelling, Scheduled
 from prefect.utilities.callables import parameter_schema
 from prefect.workers.process import ProcessWorker
 
@@ -52,9 +52,11 @@ from flowlearner.config import Settings
 from flowlearner.engine.server import ensure_server, get_server
 from flowlearner.engine.submit import is_run_id
 from flowlearner.errors import NotFoundError, ServerError, UsageError, shorten, suggest
-from flowlearner.schedule.environment import forget_environment, keep_environment
-from flowlearner.schedule.flows import ENTRYPOINT, run_scheduled
+from flowlearner.schedule.environment import forget_environment, keep_environment, name_launch
+from flowlearner.schedule.flows import ENTRYPOINT, LAUNCHED_ENTRYPOINT, run_launched, run_scheduled
 from flowlearner.schedule.job import Job
+from flowlearner.schedule.launch import Launch
+from flowlearner.schedule.records import LaunchState, Schedule
 from flowlearner.schedule.runner import choose_pool
 from flowlearner.schedule.timing import DEFAULT_ZONE, Timing
 
@@ -63,30 +65,6 @@ PAGE = 200
 # How far back a cancelled run is looked for among firings that were skipped.
 SEARCHED = 50
 OPEN = (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING)
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """A schedule as it is now.
-
-    Attributes:
-        next_at: when it fires next; None while it is paused.
-        last_at: when it last began to run something.
-        last_status: what became of that, as Prefect names it, in capitals.
-        last_run_id: of that run or sweep; None where the flow run has another name.
-        skipped_at: when it last fired in vain, after `last_at`: the run before was still going.
-    """
-
-    name: str
-    workflow: str
-    timing: Timing
-    job: Job
-    paused: bool
-    next_at: datetime | None = None
-    last_at: datetime | None = None
-    last_status: str | None = None
-    last_run_id: str | None = None
-    skipped_at: datetime | None = None
 
 
 def add_schedule(
@@ -252,6 +230,83 @@ def remove_schedule(settings: Settings, name: str, say: Callable[[str], None] = 
         _refuse_while_going(client, found, "is paused now and is removed once nothing runs")
         client.delete_deployment(found.id)
         forget_environment(settings, name)
+
+
+def submit_launch(settings: Settings, run_id: str, launch: Launch, secrets: Mapping[str, str]) -> None:
+    """Let the runner make a run or a sweep, under an id that is new.
+
+    Args:
+        secrets: parameters of the launch that no server is told of.
+
+    Raises:
+        ServerError: the Prefect server does not answer.
+    """
+    with _connected(settings, lambda _: None) as (client, pool):
+        make_pool(client, pool)
+        keep_environment(settings, name_launch(run_id), secrets)
+        deployment = client.create_deployment(
+            flow_id=client.create_flow_from_name(run_launched.name),
+            # Several homes may share a server.
+            name=pool,
+            description="Makes runs and sweeps that are launched by hand.",
+            parameter_openapi_schema=parameter_schema(run_launched.fn).model_dump(mode="json"),
+            enforce_parameter_schema=False,
+            entrypoint=LAUNCHED_ENTRYPOINT,
+            tags=[TAG],
+            work_pool_name=pool,
+        )
+        client.create_flow_run_from_deployment(
+            deployment,
+            parameters={"launch": launch.to_parameters()},
+            name=run_id,
+            tags=[f"{name}:{value}" for name, value in (launch.tags or {}).items()],
+            state=Scheduled(),
+        )
+
+
+def find_launch(settings: Settings, run_id: str) -> LaunchState | None:
+    """Return how far a launch is; None where there is none of this id.
+
+    Raises:
+        ServerError: the Prefect server does not answer.
+    """
+    with _connected(settings, lambda _: None) as (client, _):
+        found = _find_launched(client, run_id)
+    if found is None:
+        return None
+    return LaunchState(
+        run_id,
+        "SCHEDULED" if found.state_type is None else found.state_type.value,
+        any(found.parameters.get("launch", {}).get(n) is not None for n in ("sweep", "sweep_id")),
+        (found.state.message if found.state else None) or "",
+    )
+
+
+def cancel_launch(settings: Settings, run_id: str) -> None:
+    """Take a launch back that has not begun to run, or stop its process.
+
+    Raises:
+        NotFoundError: there is none of this id.
+        ServerError: the Prefect server does not answer.
+    """
+    with _connected(settings, lambda _: None) as (client, _):
+        found = _find_launched(client, run_id)
+        if found is None:
+            raise NotFoundError(f"nothing was launched as '{run_id}'")
+        state: Any = Cancelled() if found.state_type is StateType.SCHEDULED else Cancelling()
+        client.set_flow_run_state(found.id, state)
+        if found.state_type is StateType.SCHEDULED:
+            forget_environment(settings, name_launch(run_id))
+
+
+def _find_launched(client: Any, run_id: str) -> Any:
+    found = client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(name=FlowRunFilterName(any_=[run_id])),
+        sort=FlowRunSort.EXPECTED_START_TIME_DESC,
+        limit=1,
+        offset=0,
+    )
+    return found[0] if found else None
 
 
 @contextlib.contextmanager

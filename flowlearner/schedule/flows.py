@@ -1,7 +1,7 @@
-"""The one Prefect flow of all schedules: it runs a schedule's workflow or sweep as that flow run.
+"""The Prefect flows of all schedules and of all launches: they run a workflow or a sweep as that flow run.
 
-A deployment names it by module and function, so that nothing of the user's has to be shipped: what is to be
-run are its parameters.
+A deployment names them by module and function, so that nothing of the user's has to be shipped: what is to be
+run are their parameters.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import prefect
@@ -17,19 +18,21 @@ from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelled, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flowlearner.client import Client
 from flowlearner.config import Settings, get_settings
-from flowlearner.engine.prefect_executor import run_body
-from flowlearner.engine.submit import is_run_id, new_run_id
-from flowlearner.errors import UsageError
+from flowlearner.engine.prefect_executor import run_body, run_prepared
+from flowlearner.engine.submit import is_run_id, new_run_id, opened
+from flowlearner.errors import FlowLearnerError, UsageError
 from flowlearner.records import Status
-from flowlearner.schedule.environment import restore_environment
+from flowlearner.schedule.environment import forget_environment, name_launch, restore_environment
 from flowlearner.schedule.job import Job, load_run, prepare_sweep_job
+from flowlearner.schedule.launch import Launch, opened_run_launch, opened_sweep_launch
 from flowlearner.schedule.runner import RunnerFiles, marked_running
 from flowlearner.sweep.listener import SweepListener
-from flowlearner.sweep.submit import execute_sweep
+from flowlearner.sweep.resume import resume_sweep, retry_sweep
+from flowlearner.sweep.submit import SweepSubmission, execute_sweep
 
 ENTRYPOINT = f"{__name__}.run_scheduled"
+LAUNCHED_ENTRYPOINT = f"{__name__}.run_launched"
 _runner: Any = ThreadPoolTaskRunner(max_workers=256)
 
 
@@ -85,9 +88,55 @@ def run_scheduled(
                 "Add it again from another one: flowlearner schedules add --replace"
             ) from error
         if job.spec is not None:
-            return _run_sweep(job, settings, context.flow_run)
+            linker = _Linker(settings, str(context.flow_run.id))
+            return _run_sweep(prepare_sweep_job(job, settings, linker), settings, context.flow_run)
         definition, options, values = load_run(job)
         return run_body(definition, options, None, values)
+
+
+# Its flow run has its name from whoever launches it: the id of the run or sweep.
+@prefect.flow(
+    name="launched",
+    task_runner=_runner,
+    validate_parameters=False,
+    persist_result=False,
+    log_prints=False,
+)
+def run_launched(launch: dict[str, Any]) -> Any:
+    """Run what was launched, with the settings that it was launched with.
+
+    Args:
+        launch: the fields of a Launch.
+    """
+    context = FlowRunContext.get()
+    assert context is not None, "a deployment's flow is run by Prefect"
+    assert context.flow_run is not None, "the server knows it"
+    note = name_launch(context.flow_run.name)
+    secrets = restore_environment(get_settings(), note)
+    forget_environment(get_settings(), note)
+    settings = get_settings()
+    asked = Launch(**{**launch, "params": {**launch["params"], **secrets}})
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    with marked_running(settings, str(context.flow_run.id)):
+        _print_to_log(settings)
+        try:
+            if asked.folder:
+                os.chdir(asked.folder)
+            linker = _Linker(settings, str(context.flow_run.id))
+            if asked.sweep_id is not None:
+                go_on = retry_sweep if asked.retries else resume_sweep
+                secrets = dict(asked.params)
+                return _end_sweep(
+                    lambda: go_on(asked.sweep_id or "", settings, linker, secrets=secrets), settings
+                )
+            if asked.sweep is None:
+                with opened_run_launch(asked, settings) as submission:
+                    return run_prepared(submission)
+            with opened_sweep_launch(asked, settings, linker) as prepared:
+                return _run_sweep(prepared, settings, context.flow_run)
+        except (FlowLearnerError, OSError) as error:
+            # The only place where whoever waits for it can read it.
+            return Failed(message=str(error))
 
 
 def _print_to_log(settings: Settings) -> None:
@@ -114,25 +163,29 @@ class _Linker(SweepListener):
 
     def sweep_started(self, sweep_id: str, trials: int | None) -> None:
         del trials
-        with Client(self._settings) as client:
-            client.catalog.update_sweep(
+        with opened(self._settings) as (catalog, _):
+            catalog.update_sweep(
                 sweep_id, prefect_flow_run_id=self._flow_run_id, prefect_api_url=PREFECT_API_URL.value()
             )
 
 
-def _run_sweep(job: Job, settings: Settings, flow_run: Any) -> Any:
-    submission = prepare_sweep_job(job, settings, _Linker(settings, str(flow_run.id)))
+def _run_sweep(submission: SweepSubmission, settings: Settings, flow_run: Any) -> Any:
     # One that is retried by hand is another sweep.
     name = flow_run.name if is_run_id(flow_run.name) and flow_run.run_count <= 1 else None
+    return _end_sweep(lambda: execute_sweep(submission, sweep_id=name), settings)
+
+
+def _end_sweep(execute: Callable[[], str], settings: Settings) -> Any:
+    """Run a sweep, and end its flow run as the sweep ends."""
     try:
-        sweep_id = execute_sweep(submission, sweep_id=name)
+        sweep_id = execute()
     except KeyboardInterrupt:
         return Cancelled(message="the sweep was cancelled")
-    with Client(settings) as client:
-        sweep = client.get_sweep(sweep_id)
+    with opened(settings) as (catalog, _):
+        sweep = catalog.get_sweep(sweep_id)
     if sweep.status is Status.CANCELLED:
         return Cancelled(message=f"sweep {sweep_id} was stopped")
     if sweep.status is not Status.COMPLETED:
-        error = sweep.record.error
+        error = sweep.error
         return Failed(message=f"sweep {sweep_id}: {error.message if error else sweep.status}")
     return sweep_id

@@ -18,9 +18,10 @@ from flowlearner.config import Settings
 from flowlearner.definition import Definition
 from flowlearner.engine.base import RunOptions
 from flowlearner.engine.submit import prepare
-from flowlearner.errors import NotFoundError, ParameterError, UsageError, shorten, suggest
+from flowlearner.errors import NotFoundError, UsageError, shorten, suggest
 from flowlearner.loading import load_workflow, parse_target
-from flowlearner.params import ARTIFACT_PREFIX, read_param
+from flowlearner.params import ARTIFACT_PREFIX
+from flowlearner.replay.params import read_texts
 from flowlearner.secrecy import holds_secret
 from flowlearner.sweep.listener import SweepListener
 from flowlearner.sweep.specfile import NONE, bind_spec, read_spec
@@ -91,7 +92,6 @@ def make_run_job(job: Job, target: str, params: Mapping[str, str]) -> Job:
         UsageError: the file does not import, or a secret parameter is given.
         ParameterError: a name is unknown, or a text is not of its parameter's type.
     """
-    found = parse_target(target)
     definition = load_workflow(target)
     secret = [n for n in params if n in definition.interface.by_name and _is_secret(definition, n)]
     if secret:
@@ -99,10 +99,17 @@ def make_run_job(job: Job, target: str, params: Mapping[str, str]) -> Job:
             f"parameter {shorten(f'{n!r}' for n in secret)} is secret, and schedules store no secret value. "
             "Give it a default that reads it, such as os.environ['TOKEN'], in the workflow's file"
         )
-    stored = {name: _find_path(definition, name, text) for name, text in params.items()}
+    place, stored = locate(definition, target, params)
+    return replace(job, target=place, folder=os.getcwd(), params=stored)
+
+
+def locate(definition: Definition, target: str, params: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return FILE:WORKFLOW and parameters with their paths as every folder sees them."""
+    found = parse_target(target)
     name = f":{found.workflow}" if found.workflow else ""
     place = str(found.path) if found.path else found.module
-    return replace(job, target=f"{place}{name}", folder=os.getcwd(), params=stored)
+    texts = {n: _find_path(definition, n, v) if isinstance(v, str) else v for n, v in params.items()}
+    return f"{place}{name}", texts
 
 
 def _is_secret(definition: Definition, name: str) -> bool:
@@ -155,18 +162,7 @@ def load_run(job: Job) -> tuple[Definition, RunOptions, dict[str, Any]]:
     """Return a job's workflow as its file is now, the options and the parameters of its run."""
     assert job.target is not None, "it is a run"
     definition = load_workflow(job.target)
-    problems = []
-    values: dict[str, Any] = {}
-    for name, value in job.params.items():
-        param = definition.interface.by_name.get(name)
-        try:
-            # A name that the workflow lacks is refused with all other mistakes.
-            is_text = param is not None and isinstance(value, str)
-            values[name] = read_param(definition, param, value) if is_text and param else value
-        except ParameterError as error:
-            problems.append(str(error))
-    if problems:
-        raise ParameterError(f"workflow '{definition.name}': {'; '.join(problems)}")
+    values = read_texts(definition, job.params)
     base: RunOptions = getattr(definition, "options", RunOptions())
     changes: dict[str, Any] = {
         "experiment": job.experiment,

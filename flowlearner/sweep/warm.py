@@ -1,7 +1,6 @@
 """The Ray cluster that `flowlearner up` keeps on this machine, so that no sweep waits for one to start.
 
-Ray is not imported here: `ray start` runs in a process of its own. It notes its pid before it becomes Ray and
-holds a lock for as long as it lives: at no moment does a cluster run that nobody knows.
+Ray is not imported here: `ray start` runs in a process of its own, which holds a lock as long as it lives.
 """
 
 from __future__ import annotations
@@ -25,7 +24,14 @@ from pathlib import Path
 
 from flowlearner.capture import count_cpus
 from flowlearner.config import Settings
-from flowlearner.engine.background import find_free_port, is_held, send_signal, tell_tail, wait_until
+from flowlearner.engine.background import (
+    find_free_port,
+    is_held,
+    send_signal,
+    start_detached,
+    tell_tail,
+    wait_until,
+)
 from flowlearner.errors import ServerError, StorageError
 from flowlearner.lease import get_boot_id
 
@@ -37,14 +43,6 @@ NOTE_LIMIT_S = 10.0
 ANSWER_LIMIT_S = 5.0
 TAIL_LINES = 5
 STARTED = b"Ray runtime started"
-
-# The shell notes its own pid, then becomes Ray.
-_BECOME = (
-    'printf \'{"pid": %d, "session": %d, %s\' "$$" "$1" "$3" > "$2.new" && '
-    'mv "$2.new" "$2" && shift 3 && exec "$@"'
-)
-# The session's leader starts it and ends at once, so that Ray is nobody's child and nobody has to collect it.
-_DETACH = '/bin/sh -c "$0" sh "$$" "$@" &'
 
 
 @dataclass(frozen=True)
@@ -290,19 +288,14 @@ def _spawn(files: _Files, say: Callable[[str], None]) -> bool:
             *("--include-dashboard=false", "--disable-usage-stats"),
             *(f"--num-cpus={count_cpus()}", f"--temp-dir={find_ray_folder()}"),
         ]
-        with files.log_path.open("wb") as log:
-            subprocess.run(
-                ["/bin/sh", "-c", _DETACH, _BECOME, str(files.state_path), note, *ray],
-                cwd=files.folder,
-                env=env,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                # Ray goes on holding the lock, and what it starts does not inherit it.
-                pass_fds=[lock],
-                start_new_session=True,
-                check=True,
-            )
+        start_detached(
+            ray,
+            state_path=files.state_path,
+            note=note,
+            lock=lock,
+            log_path=files.log_path,
+            env=env,
+        )
     except (OSError, subprocess.CalledProcessError) as error:
         raise ServerError(f"Ray cannot be started: {error}") from error
     finally:

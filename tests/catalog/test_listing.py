@@ -416,3 +416,33 @@ def test_the_last_value_of_a_curve_is_what_a_query_compares(catalog: Catalog) ->
     catalog.append_metrics("a", [MetricPoint("loss", v, i) for i, v in enumerate([3.0, 2.0, 1.0])])
     assert ids(catalog, query="loss = 1") == "a"
     assert ids(catalog, query="loss = 3") == ""
+
+
+@pytest.mark.parametrize("order_by", ["metric.auc", "param.depth", "tag.team"])
+@pytest.mark.parametrize("descending", [True, False])
+def test_a_page_in_the_order_of_a_value_is_the_same_however_few_runs_were_looked_at(
+    catalog: Catalog, order_by: str, descending: bool
+) -> None:
+    for i in range(40):
+        # Many are equal, some have none, and some are NaN.
+        metrics = {"auc": float("nan") if i % 11 == 0 else (i * 7 % 5) / 5} if i % 6 else {}
+        params, tags = {"depth": i % 4} if i % 3 else {}, {"team": "ab"[i % 2]} if i % 4 else {}
+        complete(catalog, f"r{i:02}", i, metrics, params=params, tags=tags)
+    for query in (None, "param.depth = 2", "auc > 0.1 and not tag.team = 'a'"):
+        asked: dict[str, Any] = {"query": query, "order_by": order_by, "descending": descending}
+        whole = ids(catalog, limit=None, **asked).split()
+        with pytest.MonkeyPatch.context() as patch:
+            for looked_at in (0, 3, 10, 25):
+                patch.setattr(listing, "FIRST_LOOKED_AT", looked_at)
+                for limit, offset in ((1, 0), (5, 0), (5, 3), (20, 10)):
+                    found = ids(catalog, limit=limit, offset=offset, **asked).split()
+                    assert found == whole[offset : offset + limit]
+
+
+def test_the_best_runs_are_found_without_looking_at_the_others(catalog: Catalog) -> None:
+    for i in range(30):
+        complete(catalog, f"r{i:02}", i, {"auc": i / 30}, params={"depth": i % 2})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(listing, "FIRST_LOOKED_AT", 10)
+        patch.setattr(listing, "_list_ids", None)
+        assert ids(catalog, query="param.depth = 1", order_by="metric.auc", limit=3) == "r29 r27 r25"

@@ -380,8 +380,9 @@ def test_status_tells_of_services_that_do_not_run(cli: Cli) -> None:
         ("prefect", "stopped", None),
         ("ray", "stopped", None),
         ("schedules", "stopped", None),
+        ("ui", "stopped", None),
     ]
-    assert answer.err == "Not running: prefect, ray, schedules. Start them: flowlearner up\n"
+    assert answer.err == "Not running: prefect, ray, schedules, ui. Start them: flowlearner up\n"
     assert cli("down").status == 0
 
 
@@ -391,7 +392,7 @@ def test_status_tells_of_configured_services_that_do_not_answer(
     monkeypatch.setenv("FLOWLEARNER_RAY_ADDRESS", "127.0.0.1:9")
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
     answer = cli("status", "--json")
-    assert [s["state"] for s in answer.document] == ["unhealthy", "unhealthy", "stopped"]
+    assert [s["state"] for s in answer.document] == ["unhealthy", "unhealthy", "stopped", "stopped"]
     for text in (
         "prefect: nothing answers at http://127.0.0.1:9. Start it, or correct or remove PREFECT_API_URL",
         "ray: nothing answers at 127.0.0.1:9. Start it, or correct or remove FLOWLEARNER_RAY_ADDRESS",

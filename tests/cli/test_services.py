@@ -25,6 +25,7 @@ def test_up_starts_the_services_that_status_lists_and_starts_again_and_down_stop
             ("prefect", "running"),
             ("ray", "running"),
             ("schedules", "running"),
+            ("ui", "running"),
         ]
         for service in services:
             assert service["url"].removeprefix("http://").startswith("127.0.0.1:")
@@ -39,15 +40,15 @@ def test_up_starts_the_services_that_status_lists_and_starts_again_and_down_stop
         # Whoever made the process has yet to see that it ended.
         wait_until(lambda: not any(is_running(pid) for pid in killed.values()))
         status, out, err = call(project, "status", "--json")
-        assert [s["state"] for s in json.loads(out)] == ["running", "stopped", "stopped"]
-        assert err == "Not running: ray, schedules. Start them: flowlearner up\n"
+        assert [s["state"] for s in json.loads(out)] == ["running", "stopped", "stopped", "stopped"]
+        assert err == "Not running: ray, schedules, ui. Start them: flowlearner up\n"
         cured = json.loads(call(project, "up", "--json")[1])
-        assert [s["state"] for s in cured] == ["running"] * 3
+        assert [s["state"] for s in cured] == ["running"] * 4
         assert not {s["pid"] for s in cured} & set(killed.values())
         family += [p for s in cured for p in (s["pid"], *list_descendants(s["pid"]))]
     finally:
         stopped = call(project, "down", "--json")
-    assert (stopped[0], json.loads(stopped[1])) == (0, {"stopped": ["schedules", "ray", "prefect"]})
+    assert (stopped[0], json.loads(stopped[1])) == (0, {"stopped": ["ui", "schedules", "ray", "prefect"]})
     assert [pid for pid in family if is_running(pid)] == []
     for after in json.loads(call(project, "status", "--json")[1]):
         assert (after["state"], after["pid"]) == ("stopped", None)

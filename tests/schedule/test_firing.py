@@ -23,6 +23,7 @@ from flowlearner import Client
 from flowlearner.cli.main import main
 from flowlearner.config import Settings
 from flowlearner.engine.server import get_server, stop_server
+from flowlearner.pages import stop_pages
 from flowlearner.records import Status
 from flowlearner.schedule.runner import RunnerFiles, get_runner, stop_runner
 from tests.schedule.project import write_project
@@ -128,6 +129,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
         made.call("schedules", "add", "long", "--every", "5", "sched_flows.py:slow")
         yield made
     finally:
+        stop_pages(settings)
         stop_runner(settings)
         stop_server(settings)
 
@@ -265,7 +267,7 @@ def test_a_run_that_was_killed_with_runner_and_server_is_crashed_and_blocks_noth
         os.kill(pid, signal.SIGKILL)
     wait_until(lambda: home.list_runs("long")[0].status is Status.CRASHED, "its reader sees it")
     states = {s["name"]: s["state"] for s in home.ask("up")}
-    assert states == {"prefect": "running", "ray": "external", "schedules": "running"}
+    assert states == {"prefect": "running", "ray": "external", "schedules": "running", "ui": "running"}
     wait_until(lambda: len(home.list_runs("long")) == 2, "it fires again")
     assert [r.status for r in home.list_runs("long")] == [Status.RUNNING, Status.CRASHED]
     wait_until(lambda: home.find("talking")["last_status"] == "COMPLETED", "Prefect knows its end")
@@ -275,11 +277,11 @@ def test_down_ends_what_runs_in_good_order_and_after_up_all_is_as_before(home: H
     before = {s["name"]: (s["paused"], s["cron"], s["every_s"]) for s in home.ask("schedules", "list")}
     assert len(before) == 4
     pids = [pid for _, pid in RunnerFiles(home.settings).list_running()]
-    assert home.ask("down") == {"stopped": ["schedules", "prefect"]}
+    assert home.ask("down") == {"stopped": ["ui", "schedules", "prefect"]}
     for pid in pids:
         assert not Path(f"/proc/{pid}").exists()
     assert home.list_runs("long")[0].status in (Status.CANCELLED, Status.CRASHED)
-    assert [s["state"] for s in home.ask("status")] == ["stopped", "external", "stopped"]
+    assert [s["state"] for s in home.ask("status")] == ["stopped", "external", "stopped", "stopped"]
 
     home.call("up")
     after = {s["name"]: (s["paused"], s["cron"], s["every_s"]) for s in home.ask("schedules", "list")}

@@ -1,4 +1,4 @@
-"""In what a run differs from its parent and its commit, what came of reproducing runs, who is alive."""
+"""How a run differs from its parent and its commit, what came of reproducing runs, who is alive, views."""
 
 from __future__ import annotations
 
@@ -49,6 +49,13 @@ def upgrade() -> None:
         sa.Column("beat_us", sa.BigInteger(), nullable=False),
         sa.Column("period_us", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_lease")),
+    )
+    op.create_table(
+        "saved_view",
+        sa.Column("name", TEXT, nullable=False),
+        sa.Column("query", TEXT, nullable=False),
+        sa.Column("created_us", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_saved_view")),
     )
     op.add_column("run", sa.Column("code_diff", TEXT, nullable=True))
     op.add_column("sweep", sa.Column("code_diff", TEXT, nullable=True))

@@ -1,0 +1,1 @@
+"""The catalog in the browser: a Streamlit app over `flowlearner.client`."""
