@@ -388,6 +388,9 @@ def capture_code(submission: Submission) -> tuple[CodeInfo, list[Encoded]]:
     definition, origin, settings = submission.definition, submission.origin, submission.settings
     if origin.snapshot is not None:
         return replace(origin.code, snapshot=origin.snapshot.hash), [origin.snapshot]
+    # Hashing code loads what functions import inside, which belongs to the snapshot.
+    for node in submission.graph.nodes:
+        node.operator.fingerprint()
     hide = partial(hide_in_source, spellings=submission.secrets)
     snapshot = take_snapshot(definition.fn.__module__, settings.snapshot_limit_bytes, hide).encode()
     code, changes = CodeInfo(), None

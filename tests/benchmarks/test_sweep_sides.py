@@ -83,6 +83,8 @@ def test_what_differs_before_shared_work_differs_afterwards(import_script: Calla
         ("trials_optuna", ("time", "random", "20", "sqlite")),
         ("sharing_flowlearner", ("local", "2")),
         ("sharing_bare", ("memory", "2")),
+        ("fingerprint_flowlearner", ()),
+        ("fingerprint_by_hand", ()),
     ],
 )
 def test_a_side_measures_two_rounds(module: str, words: tuple[str, ...], tmp_path: Path) -> None:

@@ -153,6 +153,11 @@ def start(folder: Path) -> Iterator[Start]:
     process.communicate()
 
 
+def run_whole(start: Start, n: int) -> None:
+    pid = start(n)
+    wait_until(lambda: not is_running(pid))
+
+
 def resume_and_check(client: Client, n: int) -> tuple[Status, int] | None:
     """Go on with the run of a number, if there is one; return how it had ended, with how many nodes."""
     runs = client.list_runs(query=f"param.n = {n}", limit=None)
@@ -180,9 +185,14 @@ def test_nothing_that_ended_is_lost_or_done_twice_and_no_result_is_wrong(
 ) -> None:
     chance = random.Random(4)
     found: Counter[tuple[Status, int] | None] = Counter()
+    run_whole(start, -1)
+    begun = time.monotonic()
+    run_whole(start, -2)
+    whole_s = time.monotonic() - begun
     for n in range(KILLS):
         pid = start(n)
-        time.sleep(chance.uniform(0, 0.35))
+        # Before that nothing is recorded yet, mostly.
+        time.sleep(chance.uniform(0.25, 1) * whole_s)
         os.kill(pid, signal.SIGKILL)
         wait_until(lambda pid=pid: not is_running(pid))
         found[resume_and_check(client, n)] += 1
@@ -193,8 +203,7 @@ def test_nothing_that_ended_is_lost_or_done_twice_and_no_result_is_wrong(
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_kill_at_any_step_of_the_engine_loses_nothing(start: Start, folder: Path, client: Client) -> None:
-    whole = start(0)
-    wait_until(lambda: not is_running(whole))
+    run_whole(start, 0)
     steps = int((folder / "steps").read_text())
     found: Counter[tuple[Status, int] | None] = Counter()
     for n in range(1, steps + 1):
