@@ -49,6 +49,7 @@ COMMANDS = {
     "sweeps": ("sweeps", "app", "Look", "List, show, stop, resume and retry sweeps."),
     "schedules": ("schedules", "app", "Run", "Run workflows and sweeps again and again, at certain times."),
     "search": ("runs", "search", "Look", "Find runs by their params, metrics, tags and more."),
+    "views": ("views", "app", "Look", "List, save and remove views of the page of runs."),
     "experiments": ("catalog", "experiments", "Look", "List and show experiments."),
     "workflows": ("catalog", "workflows", "Look", "List and show workflows that have run."),
     "operators": ("catalog", "operators", "Look", "List and show operators that have run."),

@@ -214,10 +214,8 @@ def opened_run(
         given = read_texts(definition, request.params) if request.are_texts else dict(request.params)
         if request.is_same:
             _refuse_changes(run, definition, given)
-        params = read_params(run, definition, given, catalog)
         seed = request.options.get("seed", run.run_seed)
-        if seed != run.run_seed:
-            params = {n: v for n, v in params.items() if n in given or not _is_run_seed(run, definition, n)}
+        params = read_params(run, definition, given, catalog, seed)
         for name in list_dropped(run, definition):
             listener.say(f"Workflow '{run.workflow}' has no parameter '{name}' any more; it is left out.")
         check_stored(params, catalog, store)
@@ -232,12 +230,6 @@ def opened_run(
         pinned = {} if request.current else pin_named(run, graph, catalog)
         code = include_operators(code, operators.values(), settings.snapshot_limit_bytes)
         yield Restored(run, code, params, operators, graph, pinned, request)
-
-
-def _is_run_seed(run: RunRecord, definition: Definition, name: str) -> bool:
-    """Tell whether a parameter had the seed of its run, as far as the record says."""
-    param = definition.interface.by_name.get(name)
-    return param is not None and param.takes_run_seed and run.params.get(name) == run.run_seed
 
 
 def _refuse_changes(run: RunRecord, definition: Definition, given: Mapping[str, Any]) -> None:

@@ -18,12 +18,17 @@ from flowlearner.spec import Mismatch, TypeSpec, is_namedtuple, is_union, list_i
 
 
 def read_params(
-    run: RunRecord, definition: Definition, given: Mapping[str, Any], catalog: Catalog
+    run: RunRecord,
+    definition: Definition,
+    given: Mapping[str, Any],
+    catalog: Catalog,
+    seed: int | None = None,
 ) -> dict[str, Any]:
     """Return the parameters of a run, with what is given in the place of its own.
 
     Args:
         given: values by name; a parameter that the workflow does not have is left to the check of all.
+        seed: of the new run, where it is another than that of then; parameters that had the latter follow.
 
     Raises:
         UsageError: a secret is not given, or a recorded value does not fit the workflow any more.
@@ -34,6 +39,8 @@ def read_params(
     for name, recorded in run.params.items():
         param = definition.interface.by_name.get(name)
         if name in given or param is None:
+            continue
+        if seed not in (None, run.run_seed) and param.takes_run_seed and recorded == run.run_seed:
             continue
         if holds_secret(param.type) and _holds_hidden(recorded):
             missing.append(name)

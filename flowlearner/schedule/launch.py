@@ -174,7 +174,7 @@ def opened_sweep_launch(
             varying = dict.fromkeys((launch.sweep or {}).get("space") or ())
             with opened(settings) as (catalog, _):
                 run = catalog.get_run(launch.run_id)
-                found = read_params(run, definition, {**fixed, **varying}, catalog)
+                found = read_params(run, definition, {**fixed, **varying}, catalog, launch.seed)
             fixed = {n: v for n, v in found.items() if n in definition.interface.by_name and n not in varying}
         yield _prepare_sweep(launch, definition, fixed, settings, listener)
 

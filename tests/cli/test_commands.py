@@ -419,3 +419,14 @@ def test_metrics_that_are_not_numbers_are_still_json(cli: Cli, project: Path) ->
         raise AssertionError(f"{word} is no JSON")
 
     assert json.loads(answer.out, parse_constant=refuse)["metrics"] == {"result": "NaN"}
+
+
+def test_views_are_saved_listed_and_removed(cli: Cli) -> None:
+    assert "No views yet" in cli("views", "list").out
+    assert "Saved view 'late'" in cli("views", "save", "late", "?workflow=dinner&order=metric.tip").err
+    (view,) = cli("views", "list", "--json").document
+    assert (view["name"], view["query"]) == ("late", "workflow=dinner&order=metric.tip")
+    assert "/?workflow=dinner" in cli("views", "list").out
+    assert cli("views", "remove", "lat").status == 2
+    cli("views", "remove", "late")
+    assert cli("views", "list", "--json").document == []

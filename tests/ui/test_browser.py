@@ -63,6 +63,9 @@ PAGES = {
     "sweeps": "/sweeps",
     "sweep": "/sweep?id={sweep}",
     "pareto": "/sweep?id={pair}",
+    "launch": "/launch?workflow=line",
+    "clone": "/launch?clone={good}",
+    "schedules": "/schedules",
     "workflows": "/workflows?name=line",
     "operators": "/operators?name=fit",
 }

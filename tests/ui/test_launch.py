@@ -63,6 +63,18 @@ def every(
 
 
 @operator
+def refuse(n: int) -> Metric:
+    if n == 2:
+        raise ValueError("not two")
+    return float(n)
+
+
+@workflow(executor="local")
+def fussy(n: int = 2) -> Metric:
+    return refuse(n)
+
+
+@operator
 def count() -> int:
     return 1
 
@@ -78,6 +90,8 @@ class Place:
     folder: Path
     home: Path
     run_id: str
+    failed_id: str
+    sweep_id: str
 
 
 @pytest.fixture(scope="module")
@@ -95,8 +109,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Place:
             rows="rows.csv", depth=4, eta=0.2, kind="dart", token="old", limit=2.5, names=["b", "c"]
         )
         load_workflow("form_flows.py:plainly").run()  # type: ignore[attr-defined]
+        fussy: Any = load_workflow("form_flows.py:fussy")
+        sweep = fussy.sweep({"n": [1, 2]}, metric="result", search="grid")
+        failed = fussy.submit()
         sys.modules.pop("form_flows")
-    return Place(folder, home, run.id)
+    return Place(folder, home, run.id, failed.id, sweep.id)
 
 
 @pytest.fixture
@@ -305,3 +322,17 @@ def test_a_run_page_links_to_its_clone_and_launches_it_again(
     again = press(open_page("run", id=plain_id), "Run again")
     assert not again.exception
     assert [launch.run_id for launch, _ in launches] == [plain_id]
+
+
+def test_what_failed_goes_on_from_its_page(place: Place, open_page: Open, launches: list[Any]) -> None:
+    page = open_page("sweep", id=place.sweep_id)
+    assert not page.exception
+    assert "Resume" not in [b.label for b in page.button]
+    assert "Run the best again" in str([link.proto for link in page.get("page_link")])
+    waiting = press(page, "Retry failed")
+    assert not waiting.exception
+    press(open_page("run", id=place.failed_id), "Resume")
+    assert [(x.sweep_id, x.retries, x.run_id, x.goes_on) for x, _ in launches] == [
+        (place.sweep_id, True, None, True),
+        (None, False, place.failed_id, True),
+    ]

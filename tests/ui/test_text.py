@@ -8,7 +8,16 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.ui.flows import HOSTILE
-from ui.components.text import cut, plain, show_ago, show_duration, show_number, show_size, show_value
+from ui.components.text import (
+    cut,
+    plain,
+    show_ago,
+    show_duration,
+    show_number,
+    show_size,
+    show_value,
+    split_doc,
+)
 
 
 def test_every_sign_that_markdown_may_read_is_escaped() -> None:
@@ -56,3 +65,13 @@ def test_what_was_is_told_from_now() -> None:
     now = datetime.now(UTC)
     times = [timedelta(seconds=3), timedelta(minutes=1), timedelta(hours=5), timedelta(days=2)]
     assert [show_ago(now - t) for t in times] == ["just now", "1 minute ago", "5 hours ago", "2 days ago"]
+
+
+def test_a_docstring_is_what_it_says_and_its_example() -> None:
+    doc = (
+        "Fit a line.\n\nSlowly.\n\nArgs:\n    n: how many.\n\n"
+        "Example:\n    >>> fit(1)\n    2\n\nRaises:\n    X: y."
+    )
+    assert split_doc(doc) == ("Fit a line.\n\nSlowly.", ">>> fit(1)\n2")
+    assert split_doc("") == ("", "")
+    assert split_doc("Fit.") == ("Fit.", "")

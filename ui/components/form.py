@@ -129,8 +129,9 @@ def _ask(client: Client, each: Field, key: str) -> str:
     if each.kind in ("table", "file", "model"):
         return _ask_place(client, each, key)
     if each.kind == "secret":
+        # Live: who leaves it by Tab goes to the button that shows it, which is no end of the entry.
         return st.text_input(
-            label, key=key, type="password", help=help_, autocomplete="off", width=WIDTH,
+            label, key=key, type="password", help=help_, autocomplete="off", width=WIDTH, live=True,
             placeholder="It is stored nowhere",
         )  # fmt: skip
     if each.kind in ("json", "other") or "\n" in begin:

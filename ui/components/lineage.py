@@ -78,7 +78,8 @@ def show_lineage(client: Client, run: Run) -> None:
 
 def _write_origin(lines: list[str], origin: Any, name: str, depth: int) -> None:
     value = "" if origin.value is None else f" = {cut(show_value(origin.value), LONGEST_VALUE)}"
-    by = f" by {origin.operator}" if origin.operator and origin.operator != origin.name else ""
+    node = origin.name.partition(".")[0]
+    by = f" by {origin.operator}" if origin.operator and origin.operator != node else ""
     again = " …" if origin.is_repeated or origin.is_cut or depth > DEEPEST else ""
     label = f"{name}: " if name else ""
     lines.append(f"{INDENT * depth}{label}{origin.kind} {origin.name}{by}{value}{again}")

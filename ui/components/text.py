@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from datetime import UTC, datetime
+from textwrap import dedent
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -24,6 +25,13 @@ def plain(text: object, longest: int = LONGEST) -> str:
 def cut(text: str, longest: int) -> str:
     """Return a text of at most so many characters."""
     return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def split_doc(doc: str) -> tuple[str, str]:
+    """Return what a docstring says in general, and its example as code; arguments stand in a table."""
+    summary = re.split(r"^(?:Args|Returns|Raises|Example):$", doc, maxsplit=1, flags=re.MULTILINE)[0]
+    found = re.search(r"^Example:$\n((?:[ \t]+.*\n?|\n)+)", doc, flags=re.MULTILINE)
+    return summary.strip(), dedent(found[1]).strip() if found else ""
 
 
 def short_id(run_id: str) -> str:

@@ -96,15 +96,18 @@ def _show_form(client: Client, form: LaunchForm) -> None:
     with right:
         sweep = _ask_sweep(form, given, key) if is_sweep else None
         options = _ask_options(client, form, given, key)
-    if st.button("Launch", type="primary", icon=":material/rocket_launch:", key=f"{key}-go"):
-        if given.problems:
-            state[f"{key}-tried"] = True
-            st.rerun()
+
+    def attempt() -> None:
+        state[f"{key}-tried"] = True
+
+    clicked = st.button(
+        "Launch", type="primary", icon=":material/rocket_launch:", key=f"{key}-go", on_click=attempt
+    )
+    if tried and given.problems:
+        missing = f"Nothing has started: see {', '.join(given.problems)}."
+        st.error(plain(missing, 500), icon=":material/error:")
+    elif clicked:
         _launch(client, form, given, sweep, options)
-    elif tried and given.problems:
-        st.error(
-            plain(f"Nothing has started: see {', '.join(given.problems)}.", 500), icon=":material/error:"
-        )
 
 
 def _ask_sweep(form: LaunchForm, given: Given, key: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import streamlit as st
 from flowlearner.client import Client
 from ui.components import links
 from ui.components.page import get_client, get_param, set_title, show_facts, show_page
-from ui.components.text import plain, show_duration, show_time
+from ui.components.text import plain, show_duration, show_time, split_doc
 from ui.frames import make_interface
 
 
@@ -93,14 +93,16 @@ def _show_operator(client: Client, name: str) -> None:
             st.caption("Used by", width="content")
             for workflow in detail.workflows:
                 links.link_workflow(workflow)
-    if latest.doc:
-        st.text(latest.doc)
+    summary, example = split_doc(latest.doc)
+    if summary:
+        st.text(summary)
     interface = make_interface(latest.interface)
     if len(interface):
         st.dataframe(interface, hide_index=True, alt="What it takes and gives")
     st.caption("To use it")
     params = ", ".join(p["name"] for p in latest.interface.get("params", ()) if p.get("required", True))
-    st.code(f"from {latest.module} import {name}\n\n{name}({params})", language="python")
+    call = example or f"{name}({params})"
+    st.code(f"from {latest.module} import {name}\n\n{call}", language="python")
     st.subheader("Source", anchor=False)
     st.code(latest.source, language="python", line_numbers=True)
     for version in detail.versions[1:]:

@@ -88,7 +88,8 @@ def _insert(key: str) -> None:
     name = st.session_state.get(key)
     if name:
         kind, _, rest = name.partition(".")
-        quoted = name if rest.isidentifier() else f'{kind}."{rest}"'
+        escaped = rest.replace("\\", "\\\\").replace('"', '\\"')
+        quoted = name if rest.isidentifier() else f'{kind}."{escaped}"'
         before = (st.session_state.get("q") or "").strip()
         st.session_state["q"] = f"{before} and {quoted}" if before else quoted
     st.session_state[key] = None

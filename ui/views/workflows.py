@@ -8,7 +8,7 @@ import streamlit as st
 from ui.components import links
 from ui.components.graph import show_shape
 from ui.components.page import get_client, get_param, set_title, show_facts, show_page
-from ui.components.text import get_zone, plain, show_time
+from ui.components.text import get_zone, plain, show_time, split_doc
 from ui.frames import make_interface
 
 
@@ -64,11 +64,14 @@ def show() -> None:
     with st.container(horizontal=True):
         links.link_runs("See its runs", workflow=name)
         st.page_link(links.LAUNCH, label=":primary[Launch it]", query_params={"workflow": name})
-    if latest.doc:
-        st.text(latest.doc)
+    summary, example = split_doc(latest.doc)
+    if summary:
+        st.text(summary)
     interface = make_interface(latest.interface)
     if len(interface):
         st.dataframe(interface, hide_index=True, alt="What it takes and gives")
+    if example:
+        st.code(example, language="python")
     if latest.graph.get("nodes"):
         st.subheader("Graph", anchor=False)
         show_shape(dict(latest.graph), name)
