@@ -15,7 +15,7 @@ demo:
 
 test:
 	@scripts/create-env dev
-	@.venv/bin/python -m pytest $(ARGS)
+	@.venv/bin/python -m pytest --numprocesses=2 --dist=loadfile $(ARGS)
 
 check:
 	@scripts/create-env dev
