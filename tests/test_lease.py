@@ -90,9 +90,13 @@ def test_a_process_that_started_a_tick_later_under_the_same_pid_is_another_one()
     assert is_process(ours.pid, ours.pid_started - tick) is False
 
 
-@pytest.mark.parametrize("pid", [0, -1, -os.getpid(), 2**22 + 1, 2**31, 2**70])
+@pytest.mark.parametrize("pid", [0, -1, 2**22 + 1, 2**31, 2**70])
 def test_a_pid_that_no_process_can_have_is_dead(pid: int) -> None:
     assert is_alive(replace(get_process_owner(), pid=pid)) is False
+
+
+def test_the_number_of_a_group_is_no_process() -> None:
+    assert is_alive(replace(get_process_owner(), pid=-os.getpid())) is False
 
 
 def test_nothing_is_known_of_a_process_on_another_host() -> None:
