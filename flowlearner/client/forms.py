@@ -176,7 +176,7 @@ def read_fields(interface: Mapping[str, Any], run: Mapping[str, Any], *, is_clon
         run: recorded parameters of a run, with which the fields of its clone begin; of another run with the
             same code tables and files alone are the same unless they are given.
     """
-    return tuple(_read_field(p, run, is_clone) for p in interface["params"])
+    return tuple(_read_field(p, run, is_clone) for p in interface.get("params", ()))
 
 
 def _read_field(param: Mapping[str, Any], run: Mapping[str, Any], is_clone: bool) -> Field:

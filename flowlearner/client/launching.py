@@ -84,6 +84,11 @@ class Launching:
             {field.name: field.check("4") for field in form.fields}
         """
         record = self.get_record(clone) if clone else self._find_latest(workflow or "")
+        if record.code.snapshot is None:
+            raise UsageError(
+                f"run {record.id} has no snapshot of its code, since it ended before its code was stored. "
+                f"Run it once more from its file: flowlearner run FILE:{record.workflow}"
+            )
         versions = self.get_workflow(record.workflow).versions
         version = next((v for v in versions if v.fingerprint == record.workflow_fingerprint), versions[0])
         return LaunchForm(
@@ -92,7 +97,7 @@ class Launching:
             is_clone=bool(clone),
             doc=version.doc,
             fields=read_fields(version.interface, record.params, is_clone=bool(clone)),
-            metrics=tuple(o["name"] for o in version.interface["outputs"] if o["kind"] == "metric"),
+            metrics=tuple(o["name"] for o in version.interface.get("outputs", ()) if o["kind"] == "metric"),
             experiment=record.experiment if clone else "default",
             tags=dict(record.tags) if clone else {},
             notes=record.notes if clone else "",

@@ -16,6 +16,7 @@ from flowlearner.loading import load_workflow
 from flowlearner.schedule import deployments
 from flowlearner.schedule.launch import Launch
 from tests.ui.conftest import Open, read_texts
+from tests.ui.filling import Filled
 
 FLOWS = '''
 import enum
@@ -336,3 +337,9 @@ def test_what_failed_goes_on_from_its_page(place: Place, open_page: Open, launch
         (place.sweep_id, True, None, True),
         (None, False, place.failed_id, True),
     ]
+
+
+def test_a_run_without_its_code_is_no_clone(runs: Filled, open_page: Open) -> None:
+    page = open_page("launch", clone=runs.bare)
+    assert not page.exception
+    assert "no snapshot of its code" in read_texts(page)

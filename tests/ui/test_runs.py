@@ -149,3 +149,9 @@ def test_a_view_without_a_name_is_refused(own_runs: Filled, client: Client, open
     page.run()
     assert "needs a name" in page.error[0].value
     assert client.list_views() == []
+
+
+def test_a_workflow_that_nobody_knows_has_no_run(runs: Filled, open_page: Open) -> None:
+    page = open_page(workflow="nobody")
+    assert page.info[0].value == "No run fits."
+    assert page.selectbox(key="workflow").value == "nobody"

@@ -10,7 +10,11 @@ from flowlearner.client import Run
 from ui.components.text import cut, show_duration
 from ui.layout import place_nodes
 
-BOX_W, BOX_H, GAP_X, GAP_Y = 170, 44, 22, 40
+BOX_W, BOX_H = 170, 44
+GAP, LAYER_GAP, WIDE_LAYER_GAP = 22, 40, 70
+MARGIN = 6
+WIDEST = 1000
+"""Of what is wider the layers lie beside each other: people scroll down more easily than aside."""
 LONGEST_NAME = 22
 
 # All texts arrive as data and become text nodes: nothing of them is markup.
@@ -31,12 +35,14 @@ export default function (component) {
   }, root);
   svg.style.width = `${data.width}px`;
   for (const edge of data.edges) {
+    // A place across the layers and one along them; the layers lie below or beside each other.
+    const at = (across, along) => data.sideways ? `${along},${across}` : `${across},${along}`;
     let d = "";
-    edge.points.forEach(([x, y, bottom], i) => {
-      if (i === 0) { d = `M${x},${bottom}`; return; }
-      const [fromX, , fromY] = edge.points[i - 1];
-      const middle = (fromY + y) / 2;
-      d += ` C${fromX},${middle} ${x},${middle} ${x},${y} L${x},${bottom}`;
+    edge.points.forEach(([across, enter, leave], i) => {
+      if (i === 0) { d = `M${at(across, leave)}`; return; }
+      const [fromAcross, , from] = edge.points[i - 1];
+      const middle = (from + enter) / 2;
+      d += ` C${at(fromAcross, middle)} ${at(across, middle)} ${at(across, enter)} L${at(across, leave)}`;
     });
     const of = edge.from === data.chosen || edge.to === data.chosen;
     make("path", { class: of ? "edge chosen" : "edge", d }, svg);
@@ -118,7 +124,16 @@ def describe(graph: dict[str, Any], run: Run | None, chosen: str | None) -> dict
     operators = {n["name"]: n["operator"] for n in graph.get("nodes", ())}
     layout = place_nodes(upstream)
     known = {n.name: n for n in run.nodes} if run is not None else {}
-    corner = {name: (_middle(column) - BOX_W / 2, _top(row)) for name, (column, row) in layout.places.items()}
+    sideways = layout.width * (BOX_W + GAP) > WIDEST
+    step = (BOX_H if sideways else BOX_W) + GAP
+    layer = BOX_W + WIDE_LAYER_GAP if sideways else BOX_H + LAYER_GAP
+    length = BOX_W if sideways else BOX_H
+    # Where the middle of a node is across the layers, and where it begins along them.
+    place = {name: (column * step, row * layer + MARGIN) for name, (column, row) in layout.places.items()}
+    corner = {
+        name: (along, across - BOX_H / 2) if sideways else (across - BOX_W / 2, along)
+        for name, (across, along) in place.items()
+    }
     nodes = []
     for name, (x, y) in corner.items():
         node = known.get(name)
@@ -146,28 +161,22 @@ def describe(graph: dict[str, Any], run: Run | None, chosen: str | None) -> dict
         )
     edges = []
     for name, others in upstream.items():
-        for above in dict.fromkeys(o for o in others if o in corner):
-            columns = layout.routes.get((above, name), ())
-            first = layout.places[above][1]
-            ends = [above, name]
+        for above in dict.fromkeys(o for o in others if o in place):
+            passed = layout.routes.get((above, name), ())
+            begin = place[above][1]
             between = [
-                [_middle(x), _top(first + 1 + i), _top(first + 1 + i) + BOX_H] for i, x in enumerate(columns)
+                (column * step, begin + i * layer, begin + i * layer + length)
+                for i, column in enumerate(passed, 1)
             ]
-            start, end = ([corner[n][0] + BOX_W / 2, corner[n][1], corner[n][1]] for n in ends)
-            start[2] += BOX_H
-            edges.append({"from": above, "to": name, "points": [start, *between, end]})
+            start, end = place[above], place[name]
+            points = [(start[0], begin, begin + length), *between, (end[0], end[1], end[1])]
+            edges.append({"from": above, "to": name, "points": points})
+    across, along = layout.width * step + GAP, layout.height * layer
     return {
         "nodes": nodes,
         "edges": edges,
-        "width": layout.width * (BOX_W + GAP_X) + GAP_X,
-        "height": layout.height * (BOX_H + GAP_Y),
+        "width": along if sideways else across,
+        "height": across if sideways else along,
+        "sideways": sideways,
         "chosen": chosen,
     }
-
-
-def _middle(column: float) -> float:
-    return column * (BOX_W + GAP_X)
-
-
-def _top(row: int) -> float:
-    return row * (BOX_H + GAP_Y) + 6

@@ -26,7 +26,13 @@ NO_STOP = "none"
 def show() -> None:
     client, run_id = get_client(), get_param("clone")
     if run_id:
-        form = client.make_form(clone=run_id)
+        try:
+            form = client.make_form(clone=run_id)
+        except UsageError as error:
+            st.title("Clone", anchor=False)
+            st.warning(plain(error, 500), icon=":material/code_off:")
+            links.link_run(run_id)
+            return
         set_title(f"Clone {short_id(form.run_id)}")
         st.title(plain(f"Clone {form.workflow} {short_id(form.run_id)}"), anchor=False)
         with st.container(horizontal=True):

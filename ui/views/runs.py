@@ -96,13 +96,12 @@ def _insert(key: str) -> None:
 
 
 def _ask_filters(client: Client, known: Sequence[Run], query: str, which: str) -> dict[str, Any]:
-    workflows = [w.name for w in client.list_workflows()]
-    experiments = [e.name for e in client.list_experiments()]
+    workflows, experiments = _list_places(client, client.settings.catalog_url)
     owners = sorted({r.record.owner for r in known})
     tags = sorted({f"{name}={value}" for r in known for name, value in r.tags.items()})
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        workflow = st.selectbox("Workflow", [ALL, *workflows], key="workflow", bind="query-params")
-        experiment = st.selectbox("Experiment", [ALL, *experiments], key="experiment", bind="query-params")
+        workflow = _ask_known("Workflow", "workflow", workflows)
+        experiment = _ask_known("Experiment", "experiment", experiments)
         status = st.multiselect("Status", list(COLORS), key="status", bind="query-params", placeholder=ALL)
         owner = _ask_known("Owner", "owner", owners)
         tag = _ask_known("Tag", "tag", tags)
@@ -121,8 +120,15 @@ def _ask_filters(client: Client, known: Sequence[Run], query: str, which: str) -
     }
 
 
+# They are counted among all runs: once in a while, not at every click.
+@st.cache_data(show_spinner=False, ttl=10, max_entries=10)
+def _list_places(_client: Client, url: str) -> tuple[list[str], list[str]]:  # noqa: ARG001 - what it is kept by
+    """Return the names of all workflows and experiments."""
+    return [w.name for w in _client.list_workflows()], [e.name for e in _client.list_experiments()]
+
+
 def _ask_known(label: str, key: str, known: Sequence[str]) -> str:
-    """Ask for one of the names that the latest runs have, or for another."""
+    """Ask for one of the names that are known, or for another."""
     asked = st.query_params.get(key, ALL)
     options = list(dict.fromkeys([ALL, *known, asked]))
     chosen = st.selectbox(
