@@ -190,6 +190,7 @@ def _read_field(param: Mapping[str, Any], run: Mapping[str, Any], is_clone: bool
     is_hidden = is_clone and HIDDEN in json.dumps(had)
     kept = show_text(had) if is_clone and name in run else default
     stored = had if isinstance(had, Mapping) and "hash" in had and kind in STORED else {}
+    source = str(stored.get("source") or "")
     made = Field(
         name,
         kind,
@@ -202,7 +203,8 @@ def _read_field(param: Mapping[str, Any], run: Mapping[str, Any], is_clone: bool
         None if is_hidden else default,
         kept,
         show_text(stored) if stored else kept,
-        str(stored.get("source") or ""),
+        # One that was given by its hash says no more.
+        "" if source.startswith(ARTIFACT_PREFIX) else source,
         param["columns"] or {},
     )
     choices = _list_choices(made)

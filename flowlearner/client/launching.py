@@ -314,9 +314,12 @@ class Launching:
 
     def _check_server(self) -> None:
         """Refuse what needs the server where none runs: who only looks starts none."""
-        state = get_server(self.settings).state
-        if state not in ("running", "external"):
-            raise ServerError(f"The Prefect server is {state}. `flowlearner up` starts it with all services.")
+        server = get_server(self.settings)
+        # One that is configured elsewhere is asked once more, and says better what is wrong.
+        if server.state == "stopped" or (server.state == "unhealthy" and server.pid is not None):
+            raise ServerError(
+                f"The Prefect server is {server.state}. `flowlearner up` starts it with all services."
+            )
 
     def check_launching(self) -> None:
         """Raise ServerError where nothing that is launched would begin."""

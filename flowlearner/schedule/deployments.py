@@ -11,6 +11,7 @@ import contextlib
 import inspect
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -49,6 +50,7 @@ from prefect.utilities.callables import parameter_schema
 from prefect.workers.process import ProcessWorker
 
 from flowlearner.config import Settings
+from flowlearner.engine.background import send_signal
 from flowlearner.engine.server import ensure_server, get_server
 from flowlearner.engine.submit import is_run_id
 from flowlearner.errors import NotFoundError, ServerError, UsageError, shorten, suggest
@@ -57,7 +59,7 @@ from flowlearner.schedule.flows import ENTRYPOINT, LAUNCHED_ENTRYPOINT, run_laun
 from flowlearner.schedule.job import Job
 from flowlearner.schedule.launch import Launch
 from flowlearner.schedule.records import LaunchState, Schedule
-from flowlearner.schedule.runner import choose_pool
+from flowlearner.schedule.runner import RunnerFiles, choose_pool
 from flowlearner.schedule.timing import DEFAULT_ZONE, Timing
 
 TAG = "flowlearner"
@@ -293,10 +295,14 @@ def cancel_launch(settings: Settings, run_id: str) -> None:
         found = _find_launched(client, run_id)
         if found is None:
             raise NotFoundError(f"nothing was launched as '{run_id}'")
-        state: Any = Cancelled() if found.state_type is StateType.SCHEDULED else Cancelling()
-        client.set_flow_run_state(found.id, state)
-        if found.state_type is StateType.SCHEDULED:
+        pid = dict(RunnerFiles(settings).list_running()).get(str(found.id))
+        # Nobody ends one that waits for its end and has no process: whose process begins yet finds its end.
+        state: Any = Cancelled() if pid is None else Cancelling()
+        client.set_flow_run_state(found.id, state, force=pid is None)
+        if pid is None:
             forget_environment(settings, name_launch(run_id))
+        else:
+            send_signal(pid, signal.SIGTERM)
 
 
 def _find_launched(client: Any, run_id: str) -> Any:

@@ -31,7 +31,7 @@ LIMIT_S = 150.0
 # Each of what is launched starts a process that takes seconds, more on a machine that is busy.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 # In pieces: this text is in the snapshot of a run.
-SECRET = "s3" + "cr3t!"
+SECRET = "wh1sp" + "ered!"
 MINE = """
 from pathlib import Path
 from typing import Annotated
@@ -293,7 +293,10 @@ def test_a_form_begins_as_the_run_was_and_a_value_that_does_not_fit_says_so(
     assert smallest.check("-1") == "expected a value in 0..100, found -1.0"
     assert smallest.check_domain("1..101") == "expected a value in 0..100, found 101.0"
     again = client.make_form("mean").fields[0]
-    assert (again.value, again.kept, again.source) == (rows.value, None, str(place.folder / "rows.csv"))
+    assert (again.value, again.kept) == (rows.value, None)
+    # The latest run may be the clone, which was given it by its hash.
+    assert rows.source == str(place.folder / "rows.csv")
+    assert again.source in (rows.source, "")
     with pytest.raises(ParameterError):
         client.launch("guarded", {"token": 1, "other": 2})
 
