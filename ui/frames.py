@@ -6,7 +6,7 @@ import difflib
 import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import tzinfo
+from datetime import datetime, tzinfo
 from typing import Any
 
 import pandas as pd
@@ -47,9 +47,7 @@ def make_runs(runs: Sequence[Run], columns: Sequence[str], zone: tzinfo) -> pd.D
         "run": [r.id for r in runs],
         "workflow": [r.workflow for r in runs],
         "status": [[r.status.value] for r in runs],
-        "created": pd.Series([r.record.created_at for r in runs], dtype="datetime64[us, UTC]").dt.tz_convert(
-            zone
-        ),
+        "created": make_times([r.record.created_at for r in runs], zone),
         "duration": pd.Series([r.duration_s for r in runs], dtype="float64"),
         "experiment": [r.experiment for r in runs],
         "owner": [r.record.owner for r in runs],
@@ -60,6 +58,11 @@ def make_runs(runs: Sequence[Run], columns: Sequence[str], zone: tzinfo) -> pd.D
         if source is not None:
             rows[column] = make_column([getattr(r, source).get(name) for r in runs])
     return pd.DataFrame(rows)
+
+
+def make_times(times: Sequence[datetime | None], zone: tzinfo) -> pd.Series[pd.Timestamp]:
+    """Return times as a column in a time zone."""
+    return pd.Series(pd.DatetimeIndex(list(times), dtype="datetime64[us, UTC]").tz_convert(zone))
 
 
 def make_column(values: Sequence[Any]) -> pd.Series:
@@ -279,8 +282,7 @@ def make_nodes(run: Run, zone: tzinfo) -> pd.DataFrame:
     """Return one row for each node of a run: how it fared and when."""
     nodes = run.nodes
     times = {
-        name: pd.Series([getattr(n, name) for n in nodes], dtype="datetime64[us, UTC]").dt.tz_convert(zone)
-        for name in ("started_at", "finished_at")
+        name: make_times([getattr(n, name) for n in nodes], zone) for name in ("started_at", "finished_at")
     }
     return pd.DataFrame(
         {
@@ -318,9 +320,7 @@ def make_sweeps(sweeps: Sequence[Sweep], zone: tzinfo) -> pd.DataFrame:
             "sweep": [s.id for s in sweeps],
             "workflow": [s.workflow for s in sweeps],
             "status": [[s.status.value] for s in sweeps],
-            "created": pd.Series(
-                [s.record.created_at for s in sweeps], dtype="datetime64[us, UTC]"
-            ).dt.tz_convert(zone),
+            "created": make_times([s.record.created_at for s in sweeps], zone),
             "metric": [", ".join(s.record.metrics) for s in sweeps],
             "best": pd.Series([b.values[0] if b else None for b in best], dtype="float64"),
             "trials": [sum(s.counts.values()) for s in sweeps],

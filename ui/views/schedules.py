@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
 
 import pandas as pd
 import streamlit as st
@@ -13,7 +12,7 @@ from ui.components import links
 from ui.components.page import get_client, get_param, set_title, show_facts, show_page, telling
 from ui.components.status import COLORS, make_status_column, show_status
 from ui.components.text import get_zone, plain, show_ago, show_duration, show_time
-from ui.frames import choose_columns, make_runs
+from ui.frames import choose_columns, make_runs, make_times
 
 REFRESH_S = 5.0
 MOST_RUNS = 50
@@ -67,17 +66,15 @@ def show() -> None:
 
 
 def _make_table(schedules: Sequence[Schedule]) -> pd.DataFrame:
-    def make_times(times: Sequence[datetime | None]) -> pd.Series:
-        return pd.Series(times, dtype="datetime64[us, UTC]").dt.tz_convert(get_zone())
-
+    zone = get_zone()
     return pd.DataFrame(
         {
             "Name": [s.name for s in schedules],
             "Workflow": [s.workflow for s in schedules],
             "When": [_show_timing(s) for s in schedules],
             "State": ["paused" if s.paused else "on" for s in schedules],
-            "Next": make_times([s.next_at for s in schedules]),
-            "Last": make_times([s.last_at for s in schedules]),
+            "Next": make_times([s.next_at for s in schedules], zone),
+            "Last": make_times([s.last_at for s in schedules], zone),
             "Status": [[s.last_status] if s.last_status in COLORS else [] for s in schedules],
         }
     )
