@@ -347,7 +347,7 @@ def test_a_server_that_does_not_answer_is_a_failure_of_the_platform(
     assert answer.status == 3
     assert "http://127.0.0.1:9/api (from PREFECT_API_URL) does not answer" in answer.err
     states = {s["name"]: s["state"] for s in cli("status", "--json").document}
-    assert states == {"prefect": "unhealthy", "ray": "stopped", "schedules": "stopped"}
+    assert states == {"prefect": "unhealthy", "ray": "stopped", "schedules": "stopped", "ui": "stopped"}
     checks = {c["name"]: c["state"] for c in cli("doctor", "--json").document["checks"]}
     assert checks["prefect"] == "broken"
 
