@@ -14,6 +14,7 @@ demo:
 	@.venv/bin/flowlearner demo
 
 test:
+	@scripts/install-tools
 	@scripts/create-env dev
 	@.venv/bin/python -m pytest --numprocesses=2 --dist=loadfile $(ARGS)
 
