@@ -16,7 +16,7 @@ demo:
 test:
 	@scripts/install-tools
 	@scripts/create-env dev
-	@.venv/bin/python -m pytest --numprocesses=2 --dist=loadfile $(ARGS)
+	@.venv/bin/python -m pytest $(ARGS)
 
 check:
 	@scripts/create-env dev
