@@ -16,6 +16,9 @@ from flowlearner.engine.server import ensure_server, stop_server
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Prefect reads this once, whoever imports it first: else it prints what tests log.
+os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+
 
 @pytest.fixture(autouse=True)
 def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -34,8 +37,10 @@ def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of one Prefect server for all tests that need one."""
-    # Most tests need no Prefect, which takes seconds to import.
-    from prefect.logging.handlers import APILogHandler
+    # Most tests need no Prefect, which takes seconds to import. Ours sets what Prefect reads then.
+    from flowlearner.engine import prefect_executor  # noqa: F401
+
+    from prefect.logging.handlers import APILogHandler  # isort: skip
 
     settings = Settings(home=tmp_path_factory.mktemp("server"))
     with pytest.MonkeyPatch.context() as patch:
