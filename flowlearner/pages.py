@@ -6,7 +6,6 @@ Streamlit is not imported here: it runs in a process of its own, which holds a l
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import signal
@@ -25,13 +24,16 @@ from flowlearner.engine.background import (
     HOST,
     find_free_port,
     is_held,
+    locked,
+    read_note,
     send_signal,
     start_detached,
     tell_tail,
     wait_until,
+    writing_to,
 )
 from flowlearner.engine.endpoint import ask
-from flowlearner.errors import ServerError, StorageError, UsageError
+from flowlearner.errors import ServerError, UsageError
 from flowlearner.lease import get_boot_id
 
 PORT = 8501
@@ -97,21 +99,12 @@ class _Files:
         Raises:
             StorageError: the disk refuses.
         """
-        try:
+        with writing_to(self.folder, "The pages need"):
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        except OSError as error:
-            raise StorageError(
-                f"The pages need to write to {self.folder}: {error.strerror}. "
-                "Free some space or give access to it, or set FLOWLEARNER_HOME to another folder."
-            ) from error
 
     def read_state(self) -> _State | None:
         """Return what was noted last since the machine was started; it may have ended."""
-        try:
-            state = _State(**json.loads(self.state_path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
-            return None
-        return state if state.boot_id == get_boot_id() else None
+        return read_note(self.state_path, _State)
 
 
 def get_pages(settings: Settings) -> PagesInfo:
@@ -210,30 +203,26 @@ def serving(
 
 
 def _spawn(settings: Settings, files: _Files, say: Callable[[str], None]) -> None:
-    lock = os.open(files.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    with locked(files.lock_path) as lock:
+        if lock is None:
             return
-        before = files.read_state()
-        files.state_path.unlink(missing_ok=True)
-        say("Starting the catalog's pages - stop them with `flowlearner down`")
-        # Links that people have kept go on to work where the port is still free.
-        port = _choose_port(before.port if before else None, HOST)
-        note = {"port": port, "spawned_at": time.time(), "boot_id": get_boot_id()}
-        start_detached(
-            _make_command(port, HOST),
-            state_path=files.state_path,
-            note=json.dumps(note)[1:],
-            lock=lock,
-            log_path=files.log_path,
-            env=_make_environment(settings),
-        )
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise ServerError(f"The pages cannot be started: {error}") from error
-    finally:
-        os.close(lock)
+        try:
+            before = files.read_state()
+            files.state_path.unlink(missing_ok=True)
+            say("Starting the catalog's pages - stop them with `flowlearner down`")
+            # Links that people have kept go on to work where the port is still free.
+            port = _choose_port(before.port if before else None, HOST)
+            note = {"port": port, "spawned_at": time.time(), "boot_id": get_boot_id()}
+            start_detached(
+                _make_command(port, HOST),
+                state_path=files.state_path,
+                note=json.dumps(note)[1:],
+                lock=lock,
+                log_path=files.log_path,
+                env=_make_environment(settings),
+            )
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise ServerError(f"The pages cannot be started: {error}") from error
 
 
 def _make_command(port: int, host: str) -> list[str]:

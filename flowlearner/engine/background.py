@@ -4,14 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol, TypeVar
+
+from flowlearner.errors import StorageError
+from flowlearner.lease import get_boot_id
 
 HOST = "127.0.0.1"
+
+
+class Note(Protocol):
+    """What is noted of a service when it starts; `boot_id` says since which start of the machine it holds."""
+
+    @property
+    def boot_id(self) -> str: ...
+
+
+Noted = TypeVar("Noted", bound=Note)
+
 POLL_S = 0.05
 TAIL_LINES = 15
 
@@ -51,6 +67,52 @@ def start_detached(
             start_new_session=True,
             check=True,
         )
+
+
+@contextlib.contextmanager
+def writing_to(folder: Path, who: str) -> Iterator[None]:
+    """Say what to do where a service cannot write its files.
+
+    Args:
+        who: the service and its verb, such as "Ray needs".
+
+    Raises:
+        StorageError: the disk refuses.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"{who} to write to {folder}: {error.strerror}. "
+            "Free some space or give access to it, or set FLOWLEARNER_HOME to another folder."
+        ) from error
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[int | None]:
+    """Hold a lock while this lasts, and give its descriptor; None where another process holds it.
+
+    A service that is started meanwhile and inherits the descriptor goes on holding it.
+    """
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield None
+        else:
+            yield lock
+    finally:
+        os.close(lock)
+
+
+def read_note(path: Path, make: Callable[..., Noted]) -> Noted | None:
+    """Return what was noted of a service since the machine was started; it may have ended."""
+    try:
+        note = make(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+    return note if note.boot_id == get_boot_id() else None
 
 
 def is_held(path: Path) -> bool:

@@ -23,9 +23,9 @@ from hashlib import blake2b
 from pathlib import Path
 
 from flowlearner.config import Settings
-from flowlearner.engine.background import is_held, send_signal, tell_tail, wait_until
+from flowlearner.engine.background import is_held, send_signal, tell_tail, wait_until, writing_to
 from flowlearner.engine.server import ServerInfo
-from flowlearner.errors import ServerError, StorageError
+from flowlearner.errors import ServerError
 from flowlearner.lease import find_process_start, is_process
 
 MODULE = "flowlearner.schedule.worker"
@@ -90,13 +90,8 @@ class RunnerFiles:
         Raises:
             StorageError: the disk refuses.
         """
-        try:
+        with writing_to(self.folder, "Schedules need"):
             self.running_path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        except OSError as error:
-            raise StorageError(
-                f"Schedules need to write to {self.folder}: {error.strerror}. "
-                "Free some space or give access to it, or set FLOWLEARNER_HOME to another folder."
-            ) from error
 
     def read_state(self) -> RunnerState | None:
         """Return what the runner noted that lives, None where none does."""

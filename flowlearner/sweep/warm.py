@@ -6,7 +6,6 @@ Ray is not imported here: `ray start` runs in a process of its own, which holds 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import importlib
 import json
 import os
@@ -27,12 +26,15 @@ from flowlearner.config import Settings
 from flowlearner.engine.background import (
     find_free_port,
     is_held,
+    locked,
+    read_note,
     send_signal,
     start_detached,
     tell_tail,
     wait_until,
+    writing_to,
 )
-from flowlearner.errors import ServerError, StorageError
+from flowlearner.errors import ServerError
 from flowlearner.lease import get_boot_id
 
 START_LIMIT_S = 90.0
@@ -241,25 +243,16 @@ class _Files:
         Raises:
             StorageError: the disk refuses.
         """
-        try:
+        with writing_to(self.folder, "Ray needs"):
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             with contextlib.suppress(FileExistsError):
                 descriptor = os.open(self.token_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
                 with os.fdopen(descriptor, "w") as file:
                     file.write(secrets.token_hex(32))
-        except OSError as error:
-            raise StorageError(
-                f"Ray needs to write to {self.folder}: {error.strerror}. "
-                "Free some space or give access to it, or set FLOWLEARNER_HOME to another folder."
-            ) from error
 
     def read_state(self) -> WarmCluster | None:
         """Return what the last cluster has noted since the machine was started; it may have ended."""
-        try:
-            warm = WarmCluster(**json.loads(self.state_path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
-            return None
-        return warm if warm.boot_id == get_boot_id() else None
+        return read_note(self.state_path, WarmCluster)
 
     def has_started(self) -> bool:
         try:
@@ -270,36 +263,32 @@ class _Files:
 
 def _spawn(files: _Files, say: Callable[[str], None]) -> bool:
     """Start Ray's head as nobody's child, in a session of its own; return False where one holds the lock."""
-    lock = os.open(files.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    with locked(files.lock_path) as lock:
+        if lock is None:
             return False
-        files.state_path.unlink(missing_ok=True)
-        say("Starting Ray for sweeps - stop it with `flowlearner down`")
-        address = f"127.0.0.1:{find_free_port()}"
-        note = json.dumps({"address": address, "spawned_at": time.time(), "boot_id": get_boot_id()})[1:]
-        env = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
-        env |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(files.token_path)}
-        ray = [
-            *(sys.executable, "-P", "-m", "ray.scripts.scripts", "start", "--head", "--block"),
-            *(f"--port={address.rpartition(':')[2]}", "--node-ip-address=127.0.0.1"),
-            *("--include-dashboard=false", "--disable-usage-stats"),
-            *(f"--num-cpus={count_cpus()}", f"--temp-dir={find_ray_folder()}"),
-        ]
-        start_detached(
-            ray,
-            state_path=files.state_path,
-            note=note,
-            lock=lock,
-            log_path=files.log_path,
-            env=env,
-        )
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise ServerError(f"Ray cannot be started: {error}") from error
-    finally:
-        os.close(lock)
+        try:
+            files.state_path.unlink(missing_ok=True)
+            say("Starting Ray for sweeps - stop it with `flowlearner down`")
+            address = f"127.0.0.1:{find_free_port()}"
+            note = json.dumps({"address": address, "spawned_at": time.time(), "boot_id": get_boot_id()})[1:]
+            env = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
+            env |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(files.token_path)}
+            ray = [
+                *(sys.executable, "-P", "-m", "ray.scripts.scripts", "start", "--head", "--block"),
+                *(f"--port={address.rpartition(':')[2]}", "--node-ip-address=127.0.0.1"),
+                *("--include-dashboard=false", "--disable-usage-stats"),
+                *(f"--num-cpus={count_cpus()}", f"--temp-dir={find_ray_folder()}"),
+            ]
+            start_detached(
+                ray,
+                state_path=files.state_path,
+                note=note,
+                lock=lock,
+                log_path=files.log_path,
+                env=env,
+            )
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise ServerError(f"Ray cannot be started: {error}") from error
     return True
 
 

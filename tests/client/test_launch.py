@@ -8,9 +8,9 @@ import json
 import os
 import re
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,11 @@ from flowlearner.errors import NotFoundError, ParameterError, ServerError, Sweep
 from flowlearner.loading import load_workflow
 from flowlearner.records import Status
 from flowlearner.schedule.runner import RunnerFiles, ensure_runner, stop_runner
-from tests.schedule.project import write_project
+from tests.schedule.project import await_that, write_project
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LIMIT_S = 150.0
+wait_until = partial(await_that, limit_s=LIMIT_S)
 # Each of what is launched starts a process that takes seconds, more on a machine that is busy.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 # In pieces: this text is in the snapshot of a run.
@@ -56,14 +57,6 @@ def ask(n: int, until: str) -> Metric:
 def fussy(until: str, n: Annotated[int, Range(1, 2)] = 1) -> Metric:
     return ask(n, until)
 """
-
-
-def wait_until(holds: Callable[[], Any], what: str) -> Any:
-    deadline = time.monotonic() + LIMIT_S
-    while not (found := holds()):
-        assert time.monotonic() < deadline, f"{what}: it never came"
-        time.sleep(0.1)
-    return found
 
 
 @dataclass(frozen=True)

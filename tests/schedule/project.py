@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 FLOWS = """
 import time
@@ -95,3 +98,12 @@ def write_project(folder: Path) -> None:
     (folder / "library" / "sched_library.py").write_text(LIBRARY)
     (folder / "rows.csv").write_text("tip,bill\n1.5,10\n0.5,8\n3.5,20\n")
     (folder / "sweep.yaml").write_text(SPEC)
+
+
+def await_that(holds: Callable[[], Any], what: str, limit_s: float) -> Any:
+    """Wait until something is found, and return it."""
+    deadline = time.monotonic() + limit_s
+    while not (found := holds()):
+        assert time.monotonic() < deadline, f"{what}: it never came"
+        time.sleep(0.1)
+    return found

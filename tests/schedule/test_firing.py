@@ -9,10 +9,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,21 +26,14 @@ from flowlearner.engine.server import get_server, stop_server
 from flowlearner.pages import stop_pages
 from flowlearner.records import Status
 from flowlearner.schedule.runner import RunnerFiles, get_runner, stop_runner
-from tests.schedule.project import write_project
+from tests.schedule.project import await_that, write_project
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LIMIT_S = 90.0
+wait_until = partial(await_that, limit_s=LIMIT_S)
 INTERVAL = timedelta(seconds=2)
 # Each of its steps starts processes that take seconds, more on a machine that is busy.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-
-
-def wait_until(holds: Callable[[], Any], what: str) -> Any:
-    deadline = time.monotonic() + LIMIT_S
-    while not (found := holds()):
-        assert time.monotonic() < deadline, f"{what}: it never came"
-        time.sleep(0.1)
-    return found
 
 
 @dataclass(frozen=True)
